@@ -1,0 +1,1 @@
+"""Device protocols as state machines without I/O: one file per device type."""

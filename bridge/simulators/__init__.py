@@ -1,0 +1,1 @@
+"""Stand-ins for instruments and for the broker. They import nothing of the rest of bridge."""
