@@ -1,0 +1,172 @@
+"""The declared points of a device, group by group, as users see them; and which groups are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from bridge import payload
+from bridge.access import Rules
+from bridge.model import WRITTEN, Argument, Category, Declared, GroupState, GroupStatus, Kind, Point, Policy
+from bridge.outbox import Publication
+from bridge.overlay import Overlay, Preset, View, preset_points, view
+from bridge.topics import DeviceTopics
+from bridge.values import Values
+
+
+class _Entry(Struct, omit_defaults=True):
+    """One point in the document under `points`."""
+
+    kind: str
+    name: str
+    access: str = "read"  # read, write, call, or event
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    urgent: bool = False
+    dangerous: bool = False
+    category: str = Category.PRIMARY.value
+    enabled: bool = True
+
+
+class _Document(Struct, omit_defaults=True):
+    group: str
+    points: Mapping[str, _Entry]
+    name: str = ""
+
+
+class Catalogue:
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        values: Values,
+        publish: Callable[[Publication], None],
+        rules: Rules,
+        overlays: Mapping[str, Overlay],
+        presets: Mapping[str, Preset],
+        defaults: tuple[Policy, ...],
+    ) -> None:
+        self._topics, self._values, self._publish = topics, values, publish
+        self._rules, self._overlays, self._presets, self._defaults = rules, overlays, presets, defaults
+        self._views: dict[str, View] = {}
+        self.points: dict[str, Point] = {}  # as users see them
+        self._groups: dict[str, dict[str, Point]] = {}  # as the driver declared them
+        self._status: dict[str, GroupStatus] = {}
+        self._declared: set[str] = set()  # groups told of on this connection
+
+    def view(self, key: str) -> View | None:
+        return self._views.get(key)
+
+    def offline(self, group: str) -> str | None:
+        """Why this group is not there; None when it is."""
+        status = self._status.get(group)
+        if status is None or status.state is GroupState.ONLINE:
+            return None
+        return status.reason or f"{status.name or group} is {status.state}"
+
+    def begin(self) -> None:
+        """A new connection: what it does not declare is not there any more."""
+        self._declared.clear()
+
+    def unheard(self) -> Iterator[GroupStatus]:
+        """Groups of earlier connections that this one did not declare."""
+        for group in [group for group in self._groups if group and group not in self._declared]:
+            yield GroupStatus(
+                group, GroupState.OFFLINE, "the device does not report it any more", self._name(group)
+            )
+
+    def declare(self, event: Declared) -> None:
+        group = event.group
+        self._declared.add(group)
+        points = [*event.points, *preset_points(self._presets, event.points)]
+        new = {point.key: point for point in points}
+        old = self._groups.get(group, {})
+        if new == old and group in self._groups:
+            return
+        self._groups[group] = new
+        for key in old.keys() - new.keys():
+            self._remove(key)
+        for point in points:
+            shown = view(point, self._overlays, self._defaults)
+            self._views[point.key], self.points[point.key] = shown, shown.point
+            self._values.declare(shown)
+        self._publish(self._document(group))
+        if group and group not in self._status:
+            self.enter(GroupStatus(group, GroupState.ONLINE))
+
+    def enter(self, status: GroupStatus) -> bool:
+        """A group's status; True when it changed. A group that is gone takes its points along."""
+        old = self._status.get(status.group)
+        if status.state is GroupState.GONE:
+            self._forget(status.group)
+            return old is not None
+        self._status[status.group] = status
+        if old is not None and old.state is status.state and old.name == status.name:
+            return False
+        if old is not None and old.name != status.name and status.group in self._groups:
+            self._publish(self._document(status.group))
+        self._publish(self._status_of(status.group))
+        return old is None or old.state is not status.state
+
+    def _forget(self, group: str) -> None:
+        for key in self._groups.pop(group, {}):
+            self._remove(key)
+        self._status.pop(group, None)
+        for topic in (self._topics.points(group), self._topics.status(group)):
+            self._publish(Publication(topic, b"", retain=True))
+
+    def _remove(self, key: str) -> None:
+        self._views.pop(key, None)
+        self.points.pop(key, None)
+        self._values.drop(key)
+
+    def statuses(self) -> Iterator[Publication]:
+        return (self._status_of(group) for group in self._status)
+
+    def documents(self) -> Iterator[Publication]:
+        return (self._document(group) for group in self._groups)
+
+    def _status_of(self, group: str) -> Publication:
+        state = self._status[group].state
+        return Publication(self._topics.status(group), state.encode(), retain=True)
+
+    def _name(self, group: str) -> str:
+        status = self._status.get(group)
+        return status.name if status is not None else ""
+
+    def _document(self, group: str) -> Publication:
+        entries = {key: self._entry(self.points[key]) for key in self._groups[group]}
+        document = _Document(group, entries, self._name(group))
+        return Publication(self._topics.points(group), payload.json(document), retain=True)
+
+    def _entry(self, point: Point) -> _Entry:
+        fields = {
+            name: getattr(point, name) for name in ("unit", "minimum", "maximum", "step", "choices", "arguments")
+        }
+        return _Entry(
+            kind=point.kind.value,
+            name=point.name,
+            access=self._access(point),
+            urgent=point.urgent,
+            dangerous=point.guarded,
+            category=point.category.value,
+            enabled=point.enabled,
+            **fields,
+        )
+
+    def _access(self, point: Point) -> str:
+        if point.kind is Kind.EVENT:
+            return "event"
+        verb = "write" if point.kind in WRITTEN else "call" if point.kind is Kind.ACTION else "read"
+        if verb == "read" or self._rules.read_only:
+            return "read" if verb != "call" else "denied"
+        allowed = any(fnmatchcase(point.key, pattern) for pattern in self._rules.allow)
+        denied = any(fnmatchcase(point.key, pattern) for pattern in self._rules.deny)
+        if denied or (not allowed and (point.guarded or self._rules.allow)):
+            return "read" if verb == "write" else "denied"
+        return verb

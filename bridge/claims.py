@@ -1,0 +1,43 @@
+"""Which bridge a device belongs to: two bridges under one root must not both drive one instrument."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.topics import Topics
+
+
+class _Link(msgspec.Struct):
+    bridge: str = ""
+
+
+class Claims:
+    """Fed with the retained links and statuses of others; asked before a device is started."""
+
+    def __init__(self, topics: Topics, devices: list[str]) -> None:
+        self._topics = topics
+        self._links = {topics.device(name).link: name for name in devices}
+        self._owner: dict[str, str] = {}  # device -> bridge that its retained link names
+        self._online: dict[str, bool] = {}  # bridge -> what its status says
+
+    def filters(self) -> list[str]:
+        return [*self._links, self._topics.status_of("+")]
+
+    def heard(self, topic: str, payload: bytes) -> bool:
+        """True when this message was about claims."""
+        if (device := self._links.get(topic)) is not None:
+            try:
+                self._owner[device] = msgspec.json.decode(payload, type=_Link).bridge
+            except msgspec.DecodeError:  # emptied, or not by one of us: nobody's
+                self._owner.pop(device, None)
+            return True
+        before, _, after = self._topics.status_of("\0").partition("\0")
+        if topic.startswith(before) and topic.endswith(after):
+            self._online[topic[len(before) : len(topic) - len(after)]] = payload == b"online"
+            return True
+        return False
+
+    def rival(self, device: str) -> str | None:
+        """Another bridge that is online and has this device."""
+        owner = self._owner.get(device, "")
+        return owner if owner != self._topics.bridge and self._online.get(owner) else None

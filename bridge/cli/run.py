@@ -1,0 +1,71 @@
+"""`lab2mqtt run`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.cli import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from bridge.settings import Settings
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "run",
+        help="run the daemon",
+        description="Connect the configured devices with the broker until SIGTERM or SIGINT.",
+    )
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="the configuration (TOML)")
+    parser.add_argument("--secrets", type=Path, metavar="DIR", help="a directory of secrets, one file each")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bridge import log, settings
+
+    configuration = settings.load(options.config, secrets=options.secrets)
+    log.configure(configuration.bridge.log_level, configuration.bridge.log_format)
+    return serve(configuration)
+
+
+def serve(configuration: Settings) -> int:
+    """Run the daemon until a signal asks it to stop."""
+    import asyncio
+    import signal
+
+    from bridge import notify
+    from bridge.app import Daemon
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        daemon = Daemon(configuration)
+        if task is not None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, task.cancel)
+        notify.notify(notify.READY)
+        try:
+            await daemon.run()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            notify.notify(notify.STOPPING)
+
+    _runner()(main())
+    return Exit.OK
+
+
+def _runner() -> Callable[[Coroutine[object, object, None]], None]:
+    """asyncio's, or uvloop's where it is installed (the extra `speed`)."""
+    import asyncio
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run

@@ -1,0 +1,100 @@
+"""All objects of one Evok host: which points they make, what they show, and on which board they sit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from bridge.drivers.evok_boards import Boards
+from bridge.drivers.evok_frames import Record
+from bridge.drivers.evok_objects import Known
+from bridge.drivers.evok_points import LABELS, ON_BOARDS, SILENT, points_of
+from bridge.model import Declared, Event, Happened, Point, Update
+
+MOST_KINDS = 50  # of unexpected things reported in one connection
+
+
+class Inventory:
+    """Records go in, events come out. Nothing is forgotten: right after Evok starts, an `all` is incomplete."""
+
+    def __init__(self, devices: Collection[str], actions: Sequence[Point]) -> None:
+        self.boards = Boards()
+        self.wire_names: set[str] = set()
+        self._devices = frozenset(devices)
+        self._objects: dict[tuple[str, str], Known] = {}
+        self._owners: dict[str, Known] = {}  # by the key of a point
+        self._points: dict[str, dict[str, Point]] = {"": {point.key: point for point in actions}}
+        self._undeclared: set[str] = {""}  # groups
+        self._reported: set[str] = set()
+
+    def find(self, key: str) -> Known | None:
+        """The object behind a point."""
+        return self._owners.get(key)
+
+    def known(self, records: Sequence[Record]) -> bool:
+        """None of these asks for other points than those declared."""
+        objects = self._objects
+        for record in records:
+            known = objects.get((record.dev, record.circuit))
+            if known is None or not known.fits(record):
+                return False
+        return True
+
+    def observe(self, records: Sequence[Record]) -> tuple[list[Event], list[Known]]:
+        """What these records show, and the objects of which a setting changed. The hot path."""
+        events: list[Event] = []
+        changed: list[Known] = []
+        report = events.append
+        objects = self._objects
+        for record in records:
+            known = objects.get((record.dev, record.circuit))
+            if known is not None and known.observe(record, report):
+                changed.append(known)
+        return events, changed
+
+    def declare(self, records: Sequence[Record]) -> Iterator[Event]:
+        """Make points of objects that are new or not what they were."""
+        self.boards.learn(records)
+        for record in records:
+            kind = record.kind
+            if kind in SILENT or not record.circuit or (self._devices and kind in LABELS.keys() - self._devices):
+                continue
+            if kind not in LABELS:
+                yield from self.unexpected(f"object type {record.dev!r}" if record.dev else "message without dev")
+                continue
+            self._declare(record)
+        for group in sorted(self._undeclared):
+            yield Declared(tuple(self._points[group].values()), group)
+        self._undeclared.clear()
+        yield from self.boards.changes()
+
+    def _declare(self, record: Record) -> None:
+        group = self.boards.board_of(record.circuit) if record.kind in ON_BOARDS else ""
+        known = self._objects.get((record.dev, record.circuit))
+        if known is None:
+            known = self._objects[record.dev, record.circuit] = Known(record, group)
+            self.wire_names.add(record.dev)
+        points = [
+            point for point in points_of(record, group) if self._owners.setdefault(point.key, known) is known
+        ]
+        if known.group != group:  # its board became known later
+            for key in known.points:
+                del self._points[known.group][key]
+            self._undeclared.add(known.group)
+            known.group = group
+        declared = self._points.setdefault(group, {})
+        for point in points:
+            if declared.get(point.key) != point:
+                declared[point.key] = point
+                self._undeclared.add(group)
+        known.declare(record, points)
+
+    def unexpected(self, what: str) -> Iterator[Happened]:
+        """Report something not understood, once per kind of thing."""
+        if what not in self._reported and len(self._reported) < MOST_KINDS:
+            self._reported.add(what)
+            yield Happened("unexpected", {"what": what[:200]})
+
+    def shown(self, key: str) -> Update | None:
+        """What a point showed last."""
+        known = self._owners.get(key)
+        return known.shown.get(known.field_of(key)) if known else None

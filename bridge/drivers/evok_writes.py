@@ -1,0 +1,184 @@
+"""Writes under way: sent, processed (the fence has passed), shown.
+
+Evok confirms nothing. A write is proved by the fence and by the object then showing what was wanted. What a reply
+to `all` says right after a write is old in 97 of 100 cases: nothing is judged by one that was asked for too early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from msgspec import Struct
+
+from bridge.driver import Close, Effect, Fence, Send
+from bridge.drivers.evok_commands import same
+from bridge.drivers.evok_objects import Known
+from bridge.model import Command, Scalar
+
+SLOW = 5.0  # seconds: a fence that has not passed by then is worth mentioning
+LOST = 30.0  # seconds: then the connection is given up
+
+
+class Purpose(Enum):
+    SET = "set"
+    PULSE_ON = "pulse on"
+    PULSE_OFF = "pulse off"
+    LATE_OFF = "late off"  # the end of a pulse that an earlier connection began
+
+
+class Verdict(Enum):
+    SHOWN = "shown"
+    HIDDEN = "processed, not shown"
+    TIMEOUT = "timeout"
+
+
+class Goal(Struct, frozen=True):
+    """This field of this object should show that."""
+
+    known: Known
+    field: str
+    wanted: Scalar
+    step: float | None = None
+
+    @property
+    def shown(self) -> Scalar:
+        if self.field == "alias":  # no point, but each `all` tells it
+            return self.known.alias if isinstance(self.known.alias, str) else ""
+        update = self.known.shown.get(self.field)
+        return update.value if update else None
+
+    @property
+    def reached(self) -> bool:
+        return same(self.shown, self.wanted, self.step)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One `set` on its way. `due`: waiting for it ends; `settle`: seconds from the fence to a fair judgement."""
+
+    purpose: Purpose
+    known: Known
+    goals: tuple[Goal, ...]
+    command: Command | None
+    due: float
+    settle: float
+    unseen: tuple[str, ...] = ()  # fields that Evok never shows
+    already: bool = False  # it was shown before
+    judge_at: float = math.inf
+
+    def overlaps(self, other: Write) -> bool:
+        mine = {(goal.known.key, goal.field) for goal in self.goals}
+        return any((goal.known.key, goal.field) in mine for goal in other.goals)
+
+
+class Writes:
+    """All writes under way and the fences behind them."""
+
+    def __init__(self) -> None:
+        self._open: list[Write] = []
+        self._fences: dict[str, tuple[float, Write]] = {}  # when sent
+        self._turn = 0
+        self._asked_at = -math.inf  # the newest `all`
+        self._stuck = False
+        self._closing = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._fences)
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def send(self, write: Write, frame: str, now: float) -> Iterator[Effect]:
+        """Send it, with a fence behind it."""
+        write.already = bool(write.goals) and all(goal.reached for goal in write.goals)
+        self._turn += 1
+        token = f"set:{self._turn}"
+        self._open.append(write)
+        self._fences[token] = now, write
+        yield Send(frame, write.command.id if write.command else None)
+        yield Fence(token)
+
+    def watch(self, write: Write, judge_at: float) -> None:
+        """Wait for something that Evok does by itself."""
+        write.judge_at = judge_at
+        self._open.append(write)
+
+    def fenced(self, token: str, now: float) -> Write | None:
+        """The write that was just processed; None for other fences."""
+        entry = self._fences.pop(token, None)
+        if entry is None:
+            return None
+        entry[1].judge_at = now + entry[1].settle
+        return entry[1]
+
+    def refused(self) -> Write | None:
+        """Evok reports an error: that of the oldest write it has not finished, if somebody still waits for it."""
+        _, write = next(iter(self._fences.values()), (0.0, None))
+        if write is None or write not in self._open:
+            return None
+        self._open.remove(write)
+        return write
+
+    def processed(self, write: Write) -> bool:
+        return all(write is not other for _, other in self._fences.values())
+
+    def overtake(self, newer: Write) -> list[Write]:
+        """Drop what this newer write makes pointless."""
+        older = [write for write in self._open if write.overlaps(newer)]
+        self._open = [write for write in self._open if write not in older]
+        return older
+
+    def drop(self, known: Known, purpose: Purpose) -> None:
+        self._open = [write for write in self._open if write.known is not known or write.purpose is not purpose]
+
+    def asked(self, now: float) -> None:
+        """An `all` goes out."""
+        self._asked_at = now
+
+    def settled(self, asked_at: float | None = None) -> Iterator[tuple[Write, Verdict]]:
+        """Writes of which the end is known now; `asked_at`: when the `all` was sent whose reply just came."""
+        for write in tuple(self._open):
+            if not self.processed(write):
+                continue
+            if all(goal.reached for goal in write.goals):
+                self._open.remove(write)
+                yield write, Verdict.SHOWN
+            elif asked_at is not None and asked_at >= write.judge_at:
+                self._open.remove(write)
+                yield write, Verdict.HIDDEN
+
+    def expired(self, now: float) -> Iterator[tuple[Write, Verdict]]:
+        """Writes for which nobody waits any longer."""
+        for write in tuple(self._open):
+            if write.due <= now:
+                self._open.remove(write)
+                yield write, Verdict.TIMEOUT
+
+    def stuck(self, now: float) -> bool:
+        """Evok works on a command for suspiciously long: its connection is blocked by a board."""
+        self._stuck = any(sent + SLOW <= now for sent, _ in self._fences.values())
+        return self._stuck
+
+    def give_up(self, now: float) -> Iterator[Close]:
+        if not self._closing and any(sent + LOST <= now for sent, _ in self._fences.values()):
+            self._closing = True
+            yield Close(f"Evok has not processed a command within {LOST:g} s")
+
+    def wants_all(self, now: float) -> bool:
+        """A write is due to be judged, and no `all` asked for so far can tell."""
+        return any(self._asked_at < write.judge_at <= now for write in self._open)
+
+    @property
+    def wake_at(self) -> float:
+        """When one of the above has something new to say; inf: never."""
+        if not self._open and not self._fences:
+            return math.inf
+        dues = [write.due for write in self._open]
+        dues += [write.judge_at for write in self._open if write.judge_at > self._asked_at]
+        if not self._closing:
+            dues += [sent + (LOST if self._stuck else SLOW) for sent, _ in self._fences.values()]
+        return min(dues, default=math.inf)

@@ -1,0 +1,55 @@
+"""How connections end: what it means for the next one, and how to say it to a person."""
+
+from __future__ import annotations
+
+import ssl
+
+from bridge.driver import ProtocolError, Trouble, Verdict
+from bridge.mqtt_values import MqttError, Refused
+from bridge.websocket import HandshakeRefused, HandshakeTimeout, WebSocketError
+
+_SOON = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP: the peer or a proxy may recover
+
+
+class SessionClosed(Exception):
+    """The connection was given up on this side; `verdict` says what to do next."""
+
+    def __init__(self, reason: str, verdict: Verdict = Verdict.PASSING) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+
+
+def judge(error: BaseException) -> Verdict:
+    """Passing, stubborn or a bug. SSLError and TimeoutError are OSErrors, so the former is sorted first."""
+    match error:
+        case SessionClosed(verdict=verdict):
+            return verdict
+        case HandshakeRefused(status=status):
+            return Verdict.PASSING if status in _SOON else Verdict.STUBBORN
+        case Refused(passing=passing):
+            return Verdict.PASSING if passing else Verdict.STUBBORN
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return Verdict.PASSING
+        case ssl.SSLError():
+            return Verdict.STUBBORN
+        case OSError() | ProtocolError() | WebSocketError() | MqttError():
+            return Verdict.PASSING
+    return Verdict.BUG
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for a person: never empty, never several lines."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        text = error.strerror
+    return text[:300]
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """The kinds of failure that a plugin may know a special meaning of."""
+    match error:
+        case HandshakeTimeout():
+            return Trouble.HANDSHAKE
+        case ConnectionRefusedError():
+            return Trouble.REFUSED
+    return None

@@ -1,0 +1,194 @@
+"""Commands from MQTT and their answers: read, judged for repetition and age, remembered, answered once.
+
+CONTRACT.md, "Commands". What a device may do is not judged here (bridge.device), only whether this message is a
+command that may be carried out now.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from asyncio import Future
+from collections import Counter
+from collections.abc import Callable, Mapping
+from time import monotonic, time
+
+import msgspec
+from msgspec import Struct
+
+from bridge import payload
+from bridge.commands import Ticket
+from bridge.device import Device
+from bridge.journal import CommandRecord, Journal, digest
+from bridge.model import Command, Outcome, Reply
+from bridge.mqtt import Message, Meta
+from bridge.outbox import Outbox, Publication
+from bridge.payload import Times, Wish
+from bridge.topics import Address, Topics
+
+CLOCKS_APART = 30.0  # seconds; a `sent` further off means that one of the clocks is wrong
+
+
+class Origin(Struct, frozen=True):
+    """Where an answer goes."""
+
+    topic: str
+    correlation: bytes | None
+    action: bool
+    asked: str  # the topic of the command
+    remembered: bool = False  # its id is in the journal
+
+
+class Clock(Struct, frozen=True):
+    """When a message came and how old it may be."""
+
+    now: float  # the loop's clock
+    wall: float  # seconds since the epoch
+    age: float  # seconds that it may have been on its way; inf: nobody knows
+
+
+class Intake:
+    """`notice(kind, reason, topic)` is told of messages that are not carried out; `audit` of every answer."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        devices: Mapping[str, Device],
+        journal: Journal,
+        outbox: Outbox,
+        expires: float,
+        response_prefix: str,
+        commit: Callable[[], Future[bool] | None],
+        notice: Callable[[str, str, str], None],
+        audit: Callable[[Ticket, Reply], None] = lambda ticket, reply: None,
+    ) -> None:
+        self._topics, self._devices, self._journal, self._outbox = topics, devices, journal, outbox
+        self._expires, self._prefix = expires, response_prefix
+        self._commit, self._notice, self._audit = commit, notice, audit
+        self.outcomes: Counter[Outcome] = Counter()
+
+    def receive(self, message: Message, address: Address, clock: Clock) -> None:
+        """One message on `set` or `call` of a device."""
+        if message.retain:
+            self._notice("retained", "a retained command is never carried out; clear it", message.topic)
+            return
+        device = self._devices.get(address.device or "")
+        if device is None:
+            return
+        origin = self._origin(message, address)
+        try:
+            wish = (
+                payload.read_set(message.payload) if address.verb == "set" else payload.read_call(message.payload)
+            )
+        except ValueError as error:
+            self._refuse(origin, "", Outcome.REJECTED, str(error), clock)
+            return
+        known = None if wish.id is None else self._journal.find_command(wish.id)
+        if known is not None:
+            self._repeat(message, origin, known, device, clock)
+        elif message.dup:
+            self._notice(
+                "duplicate", "delivered again, and whether it was carried out is not known", message.topic
+            )
+            detail = "delivered again after a lost connection, and it is not known whether it was carried out"
+            self._refuse(origin, wish.id or "", Outcome.UNKNOWN, detail, clock)
+        else:
+            self._begin(message, address, origin, wish, device, clock)
+
+    def _begin(
+        self, message: Message, address: Address, origin: Origin, wish: Wish, device: Device, clock: Clock
+    ) -> None:
+        id_ = wish.id or secrets.token_hex(8)
+        if wish.id is not None:
+            origin = msgspec.structs.replace(origin, remembered=True)
+            self._journal.record_command(id_, message.topic, digest(message.payload), clock.wall)
+        try:
+            expires_at = self._deadline(wish, message.meta.expiry, clock)
+        except ValueError as error:
+            self._refuse(origin, id_, Outcome.REJECTED, str(error), clock)
+            return
+        if expires_at <= clock.now:
+            self._refuse(origin, id_, Outcome.EXPIRED, self._too_old(wish, clock), clock)
+            return
+        command = Command(id_, address.key, wish.value, wish.args, expires_at, wish.timeout, wish.expect, origin)
+        committed = self._commit() if origin.remembered and not device.urgent(address.key) else None
+        if committed is None:
+            device.submit(address.verb, command, origin, clock.now, clock.wall)
+        else:  # a crash after this must find the id, or a repetition would be carried out again
+            later = device.submit
+            committed.add_done_callback(lambda _: later(address.verb, command, origin, monotonic(), clock.wall))
+
+    def _deadline(self, wish: Wish, remaining: int | None, clock: Clock) -> float:
+        """Until when the command may be sent, on the loop's clock. ValueError: the clocks do not agree."""
+        age = clock.age
+        if wish.sent is not None:
+            age = clock.wall - wish.sent
+            if abs(age) > CLOCKS_APART:
+                raise ValueError(f"`sent` is {abs(age):.0f} s off this bridge's clock")
+            age = max(0.0, age)
+        elif remaining is not None and wish.expires is None:
+            return clock.now + remaining  # the publisher said how long, and the broker counted down
+        expires = self._expires if wish.expires is None else wish.expires
+        deadline = clock.now - age + expires
+        return deadline if remaining is None else min(deadline, clock.now + remaining)
+
+    def _too_old(self, wish: Wish, clock: Clock) -> str:
+        age = clock.age if wish.sent is None else clock.wall - wish.sent
+        limit = self._expires if wish.expires is None else wish.expires
+        if age == math.inf:
+            return "it waited in the broker while this bridge was away, nobody knows for how long"
+        return f"it may be {age:.1f} s old, and it is good for {limit:g} s"
+
+    def _repeat(
+        self, message: Message, origin: Origin, known: CommandRecord, device: Device, clock: Clock
+    ) -> None:
+        """The id is known: the stored answer, or one more who waits for it; never a second execution."""
+        if known.topic != message.topic or known.digest != digest(message.payload):
+            detail = "this id was used for another command"
+            self._refuse(origin, known.id, Outcome.REJECTED, detail, clock)
+            return
+        ticket = device.commands.get(known.id)
+        if ticket is not None and origin not in ticket.origins:
+            ticket.origins.append(origin)
+        if isinstance(known.answer, Mapping):
+            self._publish(origin, payload.json(known.answer), ())
+
+    def _origin(self, message: Message, address: Address) -> Origin:
+        topic = self._topics.reply(address.device, address.key)
+        asked = message.meta.response_topic
+        if asked is not None and not self._topics.may_answer(asked, address.device, self._prefix):
+            self._notice(
+                "response_topic", f"no answer is given on the response topic {asked[:256]!r}", message.topic
+            )
+            asked = None
+        return Origin(asked or topic, message.meta.correlation, address.verb == "call", message.topic)
+
+    # --- answers -------------------------------------------------------------------------------------
+
+    def _refuse(self, origin: Origin, id_: str, outcome: Outcome, detail: str, clock: Clock) -> None:
+        """An answer to what never became a command of a device."""
+        reply = Reply(id_ or secrets.token_hex(8), outcome, detail)
+        self._tell(origin, reply, Times(payload.timestamp(clock.wall), None, payload.timestamp(clock.wall)), ())
+
+    def answer(self, ticket: Ticket, reply: Reply, wall: float, after: tuple[str, ...]) -> None:
+        """What a device says of a command."""
+        times = Times(
+            payload.timestamp(ticket.received),
+            None if ticket.sent is None else payload.timestamp(ticket.sent),
+            payload.timestamp(wall),
+        )
+        self._audit(ticket, reply)
+        for origin in ticket.origins:
+            if isinstance(origin, Origin):
+                self._tell(origin, reply, times, after)
+
+    def _tell(self, origin: Origin, reply: Reply, times: Times, after: tuple[str, ...]) -> None:
+        self.outcomes[reply.outcome] += 1
+        text = payload.answer(reply, action=origin.action, times=times)
+        if origin.remembered:
+            self._journal.answer_command(reply.id, msgspec.json.decode(text), time(), final=reply.outcome.final)
+        self._publish(origin, text, after)
+
+    def _publish(self, origin: Origin, text: bytes, after: tuple[str, ...]) -> None:
+        meta = Meta(content_type="application/json", correlation=origin.correlation)
+        self._outbox.answer(Publication(origin.topic, text, meta=meta, after=after))

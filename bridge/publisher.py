@@ -1,0 +1,104 @@
+"""From the outbox to the broker: what is in flight, what comes back, what is set aside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from bridge.mqtt import Mqtt, MqttError, TooLarge
+from bridge.outbox import Lane, Outbox, Publication
+
+STRIKES = 3  # lost connections in a row with the same message in flight: it is the message
+OCCURRENCES_AT_ONCE = 50  # before the states get their turn
+REFUSED = 0x80  # PUBACK codes from here on
+
+
+class Publisher:
+    """`report(reason, topic)` is told of what can never be sent."""
+
+    def __init__(self, outbox: Outbox, report: Callable[[str, str], None]) -> None:
+        self._outbox, self._report = outbox, report
+        self._mqtt: Mqtt | None = None
+        self._flying: dict[int, tuple[Lane, Publication]] = {}
+        self._strikes: Counter[Publication] = Counter()
+        self._poison: set[Publication] = set()
+        self.published = 0
+        self.refused: Counter[str] = Counter()  # by topic
+
+    def attach(self, mqtt: Mqtt, states: Iterable[Publication]) -> None:
+        """A new connection: all states are told from the beginning."""
+        self._mqtt = mqtt
+        self._outbox.restart(item for item in states if item not in self._poison)
+        self.flush()
+
+    def detach(self) -> None:
+        """The connection is gone. What was in flight goes again, unless it seems to be what kills connections."""
+        self._mqtt = None
+        again: dict[Lane, list[Publication]] = {lane: [] for lane in Lane}
+        for lane, item in self._flying.values():
+            self._strikes[item] += 1
+            if self._strikes[item] >= STRIKES:
+                self._poison.add(item)
+                self._set_aside(f"in flight at {STRIKES} lost connections in a row", item)
+            else:
+                again[lane].append(item)
+        self._flying.clear()
+        self._outbox.put_back(again[Lane.ANSWER], again[Lane.OCCURRENCE])
+
+    def state(self, item: Publication) -> None:
+        self._outbox.state(item)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand over what the broker takes now."""
+        mqtt, outbox = self._mqtt, self._outbox
+        if mqtt is None or not outbox:
+            return
+        while (item := outbox.next_answer()) is not None and self._send(mqtt, item):
+            pass
+        for _ in range(OCCURRENCES_AT_ONCE):
+            if (item := outbox.next_occurrence()) is None or not self._send(mqtt, item):
+                break
+        while (item := outbox.next_state()) is not None and self._send(mqtt, item):
+            pass
+
+    def _send(self, mqtt: Mqtt, item: Publication) -> bool:
+        """False: not now, and nothing after it either."""
+        if mqtt.congested or (item.qos and not mqtt.room):
+            return False
+        try:
+            mid = mqtt.publish(item.topic, item.payload, item.qos, item.retain, item.meta)
+        except TooLarge as error:
+            self._outbox.remove(item)
+            self._set_aside(str(error), item)
+            return True
+        except (BufferError, MqttError):
+            return False
+        lane = self._outbox.remove(item)
+        self.published += 1
+        if mid is not None:
+            self._flying[mid] = lane, item
+        return True
+
+    def acknowledged(self, mid: int, code: int) -> None:
+        """A PUBACK. A refusal is final: the same message would be refused again."""
+        _, item = self._flying.pop(mid, (None, None))
+        if item is None:
+            return
+        self._strikes.pop(item, None)
+        if code >= REFUSED:
+            self._set_aside(f"refused by the broker (0x{code:02X})", item)
+        self.flush()
+
+    def _set_aside(self, reason: str, item: Publication) -> None:
+        self.refused[item.topic] += 1
+        self._report(reason, item.topic)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flying)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return not self._flying and not self._outbox

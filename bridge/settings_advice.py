@@ -1,0 +1,90 @@
+"""What is valid in a configuration and still unwise: `check` and the daemon's start tell it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from bridge.settings import Settings
+from bridge.settings_device import DeviceSettings
+from bridge.settings_models import DeviceTlsSettings, TlsSettings
+
+
+def advice(settings: Settings, path: Path | None = None) -> list[str]:
+    """One sentence per doubt. `path`: the file that was read, whose permissions count if secrets stand in it."""
+    lines = [*_bridge(settings), *_broker(settings)]
+    for name, device in settings.devices.items():
+        lines += _device(f"devices.{name}", device)
+    return lines + list(_permissions(settings, path))
+
+
+def _bridge(settings: Settings) -> Iterator[str]:
+    if settings.bridge.state_dir is None:
+        yield "bridge.state_dir is not given: journal and results live in memory and end with the process"
+    if not any(device.enabled for device in settings.devices.values()):
+        yield "no device is configured and enabled"
+
+
+def _broker(settings: Settings) -> Iterator[str]:
+    mqtt = settings.mqtt
+    local = _is_local(mqtt.host)
+    if mqtt.tls is None and mqtt.password is not None and not local:
+        yield f"mqtt.password goes over the network in the clear: there is no mqtt.tls for {mqtt.host}"
+    if mqtt.username is None and not local and not (mqtt.tls and mqtt.tls.certificate):
+        yield f"mqtt: nothing tells {mqtt.host} who we are (no username, no certificate)"
+    if local and any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
+        yield f"mqtt.host is {mqtt.host}, which in a container is the container itself"
+    if mqtt.protocol == "5" and mqtt.will_delay >= mqtt.session_expiry > 0:
+        yield "mqtt.will_delay is not below mqtt.session_expiry: the last will may come after a reconnect"
+    yield from _tls("mqtt.tls", mqtt.tls)
+
+
+def _device(name: str, device: DeviceSettings) -> Iterator[str]:
+    host = urlsplit(device.url).hostname or ""
+    secret = device.password is not None or bool(device.headers)
+    if device.url.startswith("ws:") and secret and not _is_local(host):
+        yield f"{name}: the password or headers go over the network in the clear: the url is not wss://"
+    yield from _tls(f"{name}.tls", device.tls)
+
+
+def _tls(name: str, tls: TlsSettings | None) -> Iterator[str]:
+    if tls is None:
+        return
+    if tls.insecure:
+        pin = " (fingerprint pins one that no authority signed)" if isinstance(tls, DeviceTlsSettings) else ""
+        yield f"{name}.insecure: anybody on the way can read and change everything{pin}"
+    for key, file in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
+        if file is not None and not file.is_file():
+            yield f"{name}.{key}: there is no file {file} here"
+
+
+def _permissions(settings: Settings, path: Path | None) -> Iterator[str]:
+    if path is None or not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return
+    text = path.read_text(encoding="utf-8")
+    if any(secret in text for secret in _secrets(settings)):
+        yield f"{path} holds secrets and others may read it: chmod 600, or better a secrets directory"
+
+
+def _secrets(value: object) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield from filter(None, [value.get_secret_value()])
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _secrets(getattr(value, name))
+        case dict():
+            for item in value.values():
+                yield from _secrets(item)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,277 @@
+"""One client of a simulator: its frames strictly in order, and the faults that it can be made to suffer.
+
+It is built on the library's protocol core and not on its ready-made server, because a stand-in for an instrument
+decides what a good server never leaves open: when a ping is answered, when nothing is read, where a frame ends.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
+
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from bridge.simulators.server.gate import Gate
+
+Garbling = Literal["text", "utf8", "frame"]
+LINGER = 5.0  # seconds that a client has to close its side after ours
+
+
+class Weather(Protocol):
+    """The faults that hold for all connections of a server; each looks at them before everything it does."""
+
+    blocked: Gate
+    silent: Gate
+    delay: float
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """Bytes to write not before `due` (loop time), and what happens right after; no bytes: end of stream."""
+
+    data: bytes
+    due: float
+    after: Callable[[], None] | None = None
+
+
+class Connection:
+    """A WebSocket connection as a simulator sees it.
+
+    `async for message in connection` gives text (str) and binary (bytes) messages and ends when the client is
+    gone. Frames are handled one after another: a ping is answered only when the loop asks for the next message.
+    So a simulator that awaits while it works blocks its connection, pongs included; if it must not, it starts a
+    task.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        weather: Weather,
+        max_size: int | None,
+    ) -> None:
+        self.path = ""
+        self.headers = Headers()
+        peer = writer.get_extra_info("peername")
+        self.remote: str = peer[0] if peer else ""
+        self.stalled = Gate()
+        self._reader, self._writer, self._weather = reader, writer, weather
+        self._protocol = ServerProtocol(max_size=max_size)
+        self._request: Request | None = None
+        self._frames: deque[Frame] = deque()
+        self._replies: deque[bytes] = deque()  # pongs and close frames, withheld until it is their turn
+        self._parts: list[bytes] = []
+        self._is_text = True
+        self._outgoing: asyncio.Queue[Outgoing | None] = asyncio.Queue()
+        self._garble: deque[Garbling] = deque()
+        self._cut: Callable[[], None] | None = None
+        self._last: str | bytes = "{}"
+
+    @property
+    def is_open(self) -> bool:
+        return self._protocol.state is State.OPEN
+
+    # --- what simulators use ------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        while True:
+            await self._undisturbed()
+            if self._frames:
+                message = self._processed(self._frames.popleft())
+                if message is not None and self._weather.silent.is_open:
+                    return message
+            elif not (self.is_open and await self._receive()):
+                self._release_replies()
+                raise StopAsyncIteration
+
+    def send(self, message: str | bytes) -> None:
+        """Send a text or binary message, without limit and without waiting; nothing once the client is gone."""
+        if not self.is_open or not self._weather.silent.is_open:
+            return
+        self._last = message
+        raw = self._framed(message)
+        if self._cut is None:
+            self._write(raw)
+            return
+        half = len(raw) // 2
+        self._write(raw[:half], after=self._cut)
+        self._write(raw[half:])
+        self._cut = None
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the closing handshake."""
+        if self.is_open:
+            self._protocol.send_close(code, reason)
+            self._write(*self._protocol.data_to_send())
+
+    def drop(self) -> None:
+        """End the TCP connection without a close frame: the client sees code 1006."""
+        self._protocol.receive_eof()
+        self._writer.transport.abort()
+
+    # --- faults -------------------------------------------------------------------------------------------------
+
+    def stall(self, seconds: float | None = None) -> None:
+        """Stop reading and writing, pongs included; afterwards everything withheld follows."""
+        self.stalled.shut(seconds)
+
+    def garble(self, kind: Garbling = "text", count: int = 1) -> None:
+        """Damage the next messages: broken text, text that is not UTF-8, or a frame with reserved bits set."""
+        self._garble.extend([kind] * count)
+
+    def cut(self, then: Literal["silence", "close", "drop"] = "silence", seconds: float | None = None) -> None:
+        """Send half of the next frame, then nothing (seconds: the rest follows), the end of TCP, or a reset."""
+        match then:
+            case "silence":
+                self._cut = lambda: self.stall(seconds)
+            case "close":
+                self._cut = self._writer.close
+            case "drop":
+                self._cut = self.drop
+
+    def flood(self, count: int, text: str = "") -> None:
+        """Send this text, or the last message again, so many times at once."""
+        message = text or self._last
+        for _ in range(count):
+            self.send(message)
+
+    # --- what the server uses -----------------------------------------------------------------------------------
+
+    async def request(self) -> Request | None:
+        """Wait for the opening request; None when there is none."""
+        while self._request is None:
+            if not await self._receive() or self._replies:
+                self._release_replies()
+                return None
+        self.path, self.headers = self._request.path, self._request.headers
+        return self._request
+
+    def respond(self, response: Response, *, at_once: bool) -> None:
+        """Answer the opening request, `at_once` in spite of all faults."""
+        self._protocol.send_response(response)
+        data = self._protocol.data_to_send()
+        if at_once:
+            self._writer.writelines(data)
+        else:
+            self._write(*data)
+
+    def accepted(self, request: Request) -> Response:
+        return self._protocol.accept(request)
+
+    def rejected(self, status: int, text: str) -> Response:
+        return self._protocol.reject(status, text)
+
+    async def pump(self) -> None:
+        """Write what is to be sent, when nothing holds it back."""
+        while (item := await self._outgoing.get()) is not None:
+            await self._undisturbed()
+            wait = item.due - asyncio.get_running_loop().time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if self._writer.is_closing():
+                continue
+            if item.data:
+                self._writer.write(item.data)
+            elif self._writer.can_write_eof():
+                with contextlib.suppress(OSError):  # the client may be gone already
+                    self._writer.write_eof()
+            else:  # TLS knows no half-closed connections
+                self._writer.close()
+            if item.after is not None:
+                item.after()
+
+    async def finish(self, pump: asyncio.Task[None]) -> None:
+        """After the conversation: write the rest, give the client a moment to close its side, and close."""
+        self._outgoing.put_nowait(Outgoing(b"", 0.0))
+        self._outgoing.put_nowait(None)
+        await asyncio.wait({pump}, timeout=LINGER)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while await self._reader.read(65536):
+                    pass
+                self._writer.close()
+                await self._writer.wait_closed()
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> bool:
+        """Read once; False at the end of the stream."""
+        try:
+            data = await self._reader.read(65536)
+        except OSError:
+            data = b""
+        if self._protocol.state is State.CLOSED:  # dropped meanwhile
+            return False
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._frames.append(event)
+            elif isinstance(event, Request):
+                self._request = event
+        self._replies.extend(self._protocol.data_to_send())
+        return bool(data)
+
+    async def _undisturbed(self) -> None:
+        while not (self.stalled.is_open and self._weather.blocked.is_open):
+            await self.stalled.passed()
+            await self._weather.blocked.passed()
+
+    def _processed(self, frame: Frame) -> str | bytes | None:
+        """Answer a control frame; put the parts of a message together and return it when it is complete."""
+        match frame.opcode:
+            case Opcode.PING:
+                if self._replies:
+                    self._write(self._replies.popleft())
+            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
+                if frame.opcode is not Opcode.CONT:
+                    self._is_text = frame.opcode is Opcode.TEXT
+                self._parts.append(bytes(frame.data))
+                if frame.fin:
+                    message = b"".join(self._parts)
+                    self._parts.clear()
+                    return self._decoded(message) if self._is_text else message
+            case _:  # a pong means nothing to us; after a close frame the iteration ends
+                pass
+        return None
+
+    def _decoded(self, message: bytes) -> str | None:
+        try:
+            return message.decode()
+        except UnicodeDecodeError:
+            self.close(1007, "invalid UTF-8")
+            return None
+
+    def _framed(self, message: str | bytes) -> bytes:
+        kind = self._garble.popleft() if self._garble else None
+        text = message.encode() if isinstance(message, str) else message
+        if kind == "text":
+            text = text[: len(text) // 2] + b"\x1a}]"
+        elif kind == "utf8":
+            text = b"\xff\xfe" + text
+        if isinstance(message, str):
+            self._protocol.send_text(text)
+        else:
+            self._protocol.send_binary(text)
+        raw = b"".join(self._protocol.data_to_send())
+        return bytes([raw[0] | 0x70]) + raw[1:] if kind == "frame" else raw
+
+    def _release_replies(self) -> None:
+        self._write(*self._replies)
+        self._replies.clear()
+
+    def _write(self, *chunks: bytes, after: Callable[[], None] | None = None) -> None:
+        due = asyncio.get_running_loop().time() + self._weather.delay if self._weather.delay else 0.0
+        for chunk in chunks:
+            self._outgoing.put_nowait(Outgoing(chunk, due, after))

@@ -1,0 +1,208 @@
+"""The connection to the broker: subscribe, prove that the line is alive, announce, and say why it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Protocol
+
+import structlog
+
+from bridge.driver import Verdict
+from bridge.ends import SessionClosed, explain
+from bridge.keeper import End
+from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
+from bridge.outbox import Publication
+from bridge.proof import Proof
+from bridge.publisher import Publisher
+from bridge.topics import Topics
+
+CANARY = 2.0  # seconds between canaries
+PROOF = 3.0  # seconds for the first canary
+DEAD = 10.0  # seconds without canary or PUBACK after which the line is given up
+TAKEOVER, SUSPICIOUS, WINDOW = 0x8E, 5.0, 60.0  # reason code; seconds from connect to end; seconds to look back
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
+
+
+class Owner(Protocol):
+    """What the connection needs of the daemon."""
+
+    def announce(self) -> Iterable[Publication]:
+        """All retained states but the bridge's own `online`, in the order of the contract."""
+
+    def message(self, message: Message) -> None:
+        """A message that is neither canary nor own status."""
+
+    def proved(self) -> None:
+        """The first canary is back: all that the broker kept has been read. Before anything is announced."""
+
+    def trouble(self, reason: str) -> None:
+        """What the connection is worth knowing of while it is up; "" when all is well."""
+
+
+class Uplink:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        topics: Topics,
+        filters: Callable[[], list[Filter]],
+        publisher: Publisher,
+        owner: Owner,
+    ) -> None:
+        self._settings, self._topics, self._filters = settings, topics, filters
+        self._publisher, self._owner = publisher, owner
+        self.proof = Proof()
+        self.mqtt: Mqtt | None = None
+        self.since: float | None = None  # loop's clock
+        self.reason = "not yet connected"
+        self.stopping = False
+        self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
+        self._home: asyncio.Future[None] | None = None  # the first canary of this connection
+
+    @property
+    def online(self) -> Publication:
+        return Publication(self._topics.status, b"online", retain=True)
+
+    async def attempt(self) -> None:
+        """One connection, from its beginning to its end; raises what ended it."""
+        mqtt = Mqtt(self._settings, self._message, self._acknowledged, self._publisher.flush)
+        begun = None
+        try:
+            await mqtt.connect()
+            begun = monotonic()
+            self.mqtt = mqtt
+            self.proof.connected(begun, session_present=mqtt.limits.session_present)
+            await self._subscribe(mqtt)
+            await self._prove(mqtt)
+            self._publisher.attach(mqtt, [*self._owner.announce(), self.online])
+            self.since, self.reason = monotonic(), ""
+            log.info("connected to the broker", host=self._settings.host, port=self._settings.port)
+            await self._watch(mqtt)
+            raise mqtt.closed.result() or SessionClosed("disconnected")
+        except Exception as error:
+            raise self._suspect(error, begun) from error
+        finally:
+            self.since = None
+            if not self.stopping:
+                self.mqtt = None
+                self._publisher.detach()
+                await mqtt.disconnect(within=0.0)
+
+    async def leave(self, last: list[Publication], drain: float) -> None:
+        """The orderly end: what waits goes out, `last` after it, then goodbye."""
+        mqtt = self.mqtt
+        if mqtt is None or not mqtt.up:
+            return
+        deadline = monotonic() + drain
+        while not self._publisher.idle and monotonic() < deadline and mqtt.up:
+            self._publisher.flush()
+            await asyncio.sleep(0.01)
+        for item in last:
+            if mqtt.room:
+                mqtt.publish(item.topic, item.payload, item.qos, item.retain)
+        await mqtt.disconnect(within=1.0)
+        self._publisher.detach()
+
+    async def resubscribe(self) -> None:
+        """The devices changed."""
+        if self.mqtt is not None and self.mqtt.up:
+            await self._subscribe(self.mqtt)
+
+    async def _subscribe(self, mqtt: Mqtt) -> None:
+        wanted = [
+            Filter(self._topics.status, retained=True),
+            Filter(self._topics.canary, retained=False),
+            *self._filters(),
+        ]
+        try:
+            await mqtt.subscribe(wanted)
+        except Refused as error:
+            if not error.refused:
+                raise
+            topics = ", ".join(item.topic for item in error.refused)
+            self._owner.trouble(f"the broker refuses subscriptions: {topics}")
+            log.warning("subscriptions refused", topics=topics, reason=str(error))
+        else:
+            self._owner.trouble("")
+
+    async def _prove(self, mqtt: Mqtt) -> None:
+        """Wait for the first canary: a SUBACK alone is no proof that we may read."""
+        self._home = asyncio.get_running_loop().create_future()
+        self._send_canary(mqtt)
+        ends: list[asyncio.Future[None] | asyncio.Future[Exception | None]] = [self._home, mqtt.closed]
+        await asyncio.wait(ends, timeout=PROOF, return_when=asyncio.FIRST_COMPLETED)
+        if mqtt.closed.done():
+            raise mqtt.closed.result() or SessionClosed("disconnected")
+        if not self._home.done():
+            self._owner.trouble("the broker does not deliver what this bridge writes to its own canary topic")
+            log.warning("may not read own topics: check the broker's access rules", topic=self._topics.canary)
+        self._owner.proved()
+
+    def _send_canary(self, mqtt: Mqtt) -> None:
+        token = secrets.token_hex(8).encode()
+        self.proof.sent(token, monotonic())
+        mqtt.publish(self._topics.canary, token, qos=1)
+
+    async def _watch(self, mqtt: Mqtt) -> None:
+        """Send canaries and look at the clock until the connection has ended."""
+        while not mqtt.closed.done():
+            now = monotonic()
+            oldest = mqtt.oldest_unacked
+            late = max(self.proof.waiting(now), 0.0 if oldest is None else now - oldest)
+            if late > DEAD:
+                mqtt.abort(TimeoutError(f"the broker has answered nothing for {late:.0f} s"))
+            elif mqtt.room:
+                self._send_canary(mqtt)
+            await asyncio.wait([mqtt.closed], timeout=CANARY)
+
+    # --- callbacks of the connection ------------------------------------------------------------------
+
+    def _message(self, message: Message) -> None:
+        now = monotonic()
+        self.proof.heard(now)
+        if message.topic == self._topics.canary:
+            if self.proof.returned(message.payload, now) and self._home is not None and not self._home.done():
+                self._home.set_result(None)
+        elif message.topic == self._topics.status:
+            if message.payload == b"offline" and not self.stopping and self.since is not None:
+                log.warning("somebody said that this bridge is offline; corrected")
+                self._publisher.state(self.online)
+        else:
+            self._owner.message(message)
+
+    def _acknowledged(self, mid: int, code: int) -> None:
+        self.proof.heard(monotonic())
+        self._publisher.acknowledged(mid, code)
+
+    # --- ends -----------------------------------------------------------------------------------------
+
+    def _suspect(self, error: Exception, begun: float | None) -> Exception:
+        """Is there a second client of our name? Brokers that do not say so just close, again and again."""
+        now = monotonic()
+        if isinstance(error, ConnectionError):
+            self.proof.heard(now)
+        taken = isinstance(error, Refused) and error.code == TAKEOVER
+        short = isinstance(error, ConnectionError) and begun is not None and now - begun < SUSPICIOUS
+        if not taken and not short:
+            return error
+        self._short.append(now)
+        recent = [at for at in self._short if at > now - WINDOW]
+        if len(recent) >= (2 if taken else 3):
+            reason = f"another client seems to use the client id {self._settings.client_id!r}: {explain(error)}"
+            return SessionClosed(reason, Verdict.STUBBORN)
+        return SessionClosed(explain(error)) if taken else error
+
+    def ended(self, end: End) -> None:
+        """For `keep`: tell once, then quietly."""
+        self.reason = explain(end.error)
+        level = log.warning if end.first or end.verdict is not Verdict.PASSING else log.debug
+        if end.verdict is Verdict.BUG:
+            log.error(
+                "broker connection failed by a fault of ours", exc_info=end.error, retry_in=round(end.wait, 1)
+            )
+        else:
+            level("no connection to the broker", reason=self.reason, retry_in=round(end.wait, 1))

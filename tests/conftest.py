@@ -1,0 +1,34 @@
+"""What holds for every test: no asyncio task outlives the test that made it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+TURNS = 10  # of the loop, for tasks that were cancelled at the very end and only need to notice it
+
+
+@pytest_asyncio.fixture
+async def _watched_loop() -> AsyncIterator[None]:
+    """Set up first and so torn down last: what other fixtures have closed by then is no leak."""
+    yield
+    for _ in range(TURNS):
+        leaked = asyncio.all_tasks() - {asyncio.current_task()}
+        if not leaked:
+            return
+        await asyncio.sleep(0)
+    named = ", ".join(repr(task) for task in leaked)
+    for task in leaked:
+        task.cancel()
+    await asyncio.wait(leaked, timeout=1.0)
+    pytest.fail(f"asyncio tasks left behind: {named}")
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+    """Fails an asyncio test that leaves tasks behind; other tests get no loop made for them."""
+    if request.node.get_closest_marker("asyncio") is not None:
+        request.getfixturevalue("_watched_loop")
