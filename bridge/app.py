@@ -29,6 +29,7 @@ from bridge.publisher import Publisher
 from bridge.runner import Runner, profile
 from bridge.session import Tools
 from bridge.settings import ConfigurationError, Settings
+from bridge.shipping import Shipping
 from bridge.tls import client_context
 from bridge.topics import Topics
 from bridge.uplink import Uplink
@@ -70,7 +71,17 @@ class Daemon:
         )
         self.uplink = Uplink(_connection(settings, self.topics), self.topics, self._filters, self.publisher, self)
         self._workers = Workers()
-        self._tools = Tools(Memory(self.journal, self._commit), self._workers.compute, self.publisher.flush)
+        self.shipping = Shipping(
+            bridge.state_dir,
+            self.fleet.devices,
+            self.outbox,
+            self.journal,
+            self.publisher.flush,
+            self.uplink.largest_packet,
+        )
+        self._tools = Tools(
+            Memory(self.journal, self._commit), self._workers.compute, self.shipping.keep, self.publisher.flush
+        )
         for name in names:
             self._add(name)
         self._started = monotonic()
@@ -102,6 +113,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep(self.uplink.attempt, self.uplink.ended, longest=30.0), name="broker")
                 group.create_task(self._report(), name="health")
+                group.create_task(self.shipping.run(), name="shipping")
                 try:
                     async with asyncio.timeout(PROVED):
                         await self._proved.wait()
@@ -113,6 +125,7 @@ class Daemon:
                 await self._stop_asked()
         finally:
             self._workers.close()
+            self.shipping.close()
             await self.journal.close()
 
     async def _stop_asked(self) -> None:

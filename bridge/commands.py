@@ -55,6 +55,9 @@ class Commands:
     def get(self, id_: str) -> Ticket | None:
         return self._open.get(id_)
 
+    def urgent(self, id_: str | None) -> bool:
+        return id_ is not None and (ticket := self._open.get(id_)) is not None and ticket.urgent
+
     @property
     def waiting(self) -> int:
         return len(self._urgent) + len(self._waiting)

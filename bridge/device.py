@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import time
 from typing import Protocol
 
 import msgspec
 
 from bridge import payload
-from bridge.access import Bucket, Rules, refusal
+from bridge.access import Bucket, Rules
+from bridge.admission import Admission
 from bridge.catalogue import Catalogue
 from bridge.commands import Commands, Ticket
 from bridge.driver import Touch
@@ -23,17 +25,17 @@ from bridge.model import (
     GroupStatus,
     Happened,
     Job,
+    Json,
     Kind,
     Outcome,
     Point,
     Policy,
     Ready,
     Reply,
-    Result,
     Update,
 )
 from bridge.outbox import Outbox, Publication
-from bridge.overlay import PRESET, Overlay, Preset
+from bridge.overlay import Overlay, Preset, View
 from bridge.topics import DeviceTopics
 from bridge.values import Values
 
@@ -65,7 +67,7 @@ class Profile:
 
 
 class Device:
-    """`answer(ticket, reply)` takes what becomes of commands, `keep(result)` complete results."""
+    """`answer(ticket, reply)` takes what becomes of commands. Results go another way (bridge.shipping)."""
 
     def __init__(
         self,
@@ -73,11 +75,10 @@ class Device:
         topics: DeviceTopics,
         outbox: Outbox,
         answer: Callable[[Ticket, Reply], None],
-        keep: Callable[[Result], None] = lambda result: None,
     ) -> None:
         self.profile, self.topics, self._outbox = profile, topics, outbox
-        self._answer_out, self._keep = answer, keep
-        self.link = Link(profile.bridge)
+        self._answer_out = answer
+        self.link = Link(profile.bridge, since=time())
         self.values = Values(topics, outbox.state, profile.plain)
         self.catalogue = Catalogue(
             topics,
@@ -88,10 +89,11 @@ class Device:
             profile.presets,
             profile.policies,
         )
+        self._admission = Admission(topics, self.catalogue, profile.rules, profile.presets, profile.touches)
         self.commands = Commands(self._answer, profile.backlog)
         self._bucket = Bucket(profile.rules.rate, profile.rules.burst)
         self._carrier: Carrier | None = None
-        self._jobs: dict[str, Publication] = {}
+        self._jobs: dict[str, Mapping[str, Json]] = {}
         self._now = 0.0
         self.events = 0
 
@@ -128,8 +130,6 @@ class Device:
                 self._job(event)
             case Block():
                 self._outbox.occurrence(Publication(self.topics.live(event.job), payload.live_block(event)))
-            case Result():
-                self._keep(event)
             case Condition(state, reason):
                 self.enter(self.link.state, wall, reason, state)
             case Ready(info):
@@ -143,14 +143,23 @@ class Device:
         self._outbox.occurrence(Publication(self.topics.event(event.key or event.name), payload.json(data)))
 
     def _job(self, event: Job) -> None:
-        topic = self.topics.job(event.id)
-        self._jobs.pop(topic, None)
-        self._jobs[topic] = item = Publication(topic, payload.json({"job": event.id, **event.data}), retain=True)
-        self._outbox.state(item)
+        manifest = self._jobs.pop(event.id, {}).get("manifest")
+        self._tell_job(event.id, {"job": event.id, **event.data, **({"manifest": manifest} if manifest else {})})
         while len(self._jobs) > JOBS:
             oldest = next(iter(self._jobs))
             del self._jobs[oldest]
-            self._outbox.state(Publication(oldest, b"", retain=True))
+            self._outbox.state(Publication(self.topics.job(oldest), b"", retain=True))
+
+    def conclude(self, job: str, manifest: Mapping[str, Json]) -> None:
+        """The job's result is published: its topic tells where."""
+        self._tell_job(job, {"job": job, **self._jobs.get(job, {}), "manifest": manifest})
+
+    def _tell_job(self, job: str, data: Mapping[str, Json]) -> None:
+        self._jobs[job] = data
+        self._outbox.state(self._job_document(job))
+
+    def _job_document(self, job: str) -> Publication:
+        return Publication(self.topics.job(job), payload.json(self._jobs[job]), retain=True)
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -183,7 +192,7 @@ class Device:
         yield from self.catalogue.statuses()
         yield self._link()
         yield from self.catalogue.documents()
-        yield from self._jobs.values()
+        yield from (self._job_document(job) for job in self._jobs)
         yield from self.values.announce()
 
     def _status(self) -> Publication:
@@ -202,72 +211,36 @@ class Device:
         """Take a command, or answer at once why not. `verb` is `set` or `call`."""
         self._now = now
         view = self.catalogue.view(command.key)
-        point = None if view is None else view.point
-        refused = self._refuse(verb, command, now)
-        if refused is None and view is not None:
-            try:
-                inner = self._checked(command, now)
-            except ValueError as error:
-                refused = Reply(command.id, Outcome.REJECTED, str(error))
-        ticket = Ticket(command, point or _nowhere(verb, command.key), wall, origins=[origin])
+        ticket = Ticket(command, view.point if view else _nowhere(verb, command.key), wall, origins=[origin])
+        if not self.ready or self._carrier is None:
+            detail = f"{self.name} is {self.link.shown or self.link.state}: {self.link.reason}"
+            refused: Reply | None = Reply(command.id, Outcome.UNAVAILABLE, detail)
+        else:
+            refused = self._admission.refuse(verb, command) or self._admit(view, ticket, now)
         if refused is not None:
             self._answer(ticket, refused)
             return
-        assert point is not None
-        ticket.command, ticket.urgent = inner, point.urgent
-        ticket.shows = self._shows(inner)
-        ticket.proofs = tuple(self.topics.state(key) for key in ticket.shows)
         self.commands.add(ticket)
         self.pump(now)
+
+    def _admit(self, view: View | None, ticket: Ticket, now: float) -> Reply | None:
+        """Make the ticket ready for the driver, or say why not."""
+        if view is None:
+            return None
+        try:
+            ticket.command = self._admission.prepare(view, ticket.command)
+            if not view.point.urgent and not self._bucket.take(now):
+                raise ValueError(f"more than {self.profile.rules.rate:g} commands a second")
+        except ValueError as error:
+            return Reply(ticket.command.id, Outcome.REJECTED, str(error))
+        ticket.urgent = view.point.urgent
+        ticket.shows = tuple(key for key in self._admission.shown_by(ticket.command) if key in self.values)
+        ticket.proofs = tuple(self.topics.state(key) for key in ticket.shows)
+        return None
 
     def urgent(self, key: str) -> bool:
         point = self.catalogue.points.get(key)
         return point is not None and point.urgent
-
-    def _refuse(self, verb: str, command: Command, now: float) -> Reply | None:
-        """Nobody there, no such point, the wrong verb."""
-        if not self.ready or self._carrier is None:
-            return Reply(command.id, Outcome.UNAVAILABLE, f"{self.name} is {self.link.state}: {self.link.reason}")
-        point = self.catalogue.points.get(command.key)
-        if point is None:
-            return Reply(command.id, Outcome.REJECTED, f"{self.name} has no point {command.key!r}")
-        if (verb == "call") is not (point.kind is Kind.ACTION):
-            right = "call" if point.kind is Kind.ACTION else "set"
-            return Reply(command.id, Outcome.REJECTED, f"use {self.topics.base}/{right}/{command.key}")
-        if (reason := self.catalogue.offline(point.group)) is not None:
-            return Reply(command.id, Outcome.UNAVAILABLE, reason)
-        return None
-
-    def _checked(self, command: Command, now: float) -> Command:
-        """The command as the driver gets it; ValueError says why it is rejected."""
-        view = self.catalogue.view(command.key)
-        assert view is not None
-        inner, point = command, view.point
-        if point.kind is Kind.ACTION:
-            inner = msgspec.structs.replace(inner, args=point.arguments_of(command.args))
-            if command.key.startswith(PRESET):
-                inner = self.profile.presets[command.key.removeprefix(PRESET)].apply(inner)
-                point = self.catalogue.points[inner.key]
-                inner = msgspec.structs.replace(inner, args=point.arguments_of(inner.args))
-        else:
-            value = point.accept(command.value)
-            inner = msgspec.structs.replace(inner, value=value)
-        reason = refusal(self.profile.rules, point, inner, self.profile.touches(inner), self.catalogue.points)
-        if reason is None and not point.urgent and not self._bucket.take(now):
-            reason = f"more than {self.profile.rules.rate:g} commands a second"
-        if reason is not None:
-            raise ValueError(reason)
-        timeout = command.timeout if command.timeout is not None else point.timeout
-        if point.kind is not Kind.ACTION:
-            inner = msgspec.structs.replace(inner, value=view.inward(point.accept(command.value)))
-        return msgspec.structs.replace(inner, timeout=timeout)
-
-    def _shows(self, command: Command) -> tuple[str, ...]:
-        point = self.catalogue.points[command.key]
-        named = [command.args.get(argument.name) for argument in point.arguments if argument.type == "point"]
-        keys = [command.key, *(key for key in named if isinstance(key, str))]
-        keys += [touch.key for touch in self.profile.touches(command) if touch.point]
-        return tuple(dict.fromkeys(key for key in keys if key in self.values))
 
     def pump(self, now: float) -> None:
         """Give the driver what it can take."""

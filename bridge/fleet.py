@@ -68,6 +68,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Every device settles its commands and says offline. What is under way gets a moment to end."""
+        self._group = None  # nothing is started any more
         deadline = monotonic() + SETTLING
         while any(device.commands.sending for device in self.devices.values()) and monotonic() < deadline:
             await asyncio.sleep(0.02)

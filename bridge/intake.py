@@ -70,6 +70,8 @@ class Intake:
     def receive(self, message: Message, address: Address, clock: Clock) -> None:
         """One message on `set` or `call` of a device."""
         if message.retain:
+            if not message.payload:
+                return  # somebody clears one
             self._notice("retained", "a retained command is never carried out; clear it", message.topic)
             return
         device = self._devices.get(address.device or "")

@@ -107,7 +107,10 @@ class Writer:
         try:
             if self._file is None:
                 opened = open_journal(self._path, full_sync=self._full_sync)
-                self._file, self.fresh = opened.file, opened.fresh or self.fresh
+                self._file = opened.file
+                if opened.fresh:
+                    log.error(opened.fresh, path=str(self._path))
+                    self.fresh = opened.fresh
             self._file.write(batch)
         except _FAILURES as error:
             self._failed(error)

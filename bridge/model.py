@@ -86,7 +86,7 @@ class Policy(Struct, frozen=True):
     max_silence: float | None = None  # seconds; then the value is published again, changed or not
 
 
-class Argument(Struct, frozen=True):
+class Argument(Struct, frozen=True, omit_defaults=True):
     """One argument of an action.
 
     `type` is one of number, integer, text, boolean, object, array, any, or point: the key of a point, which is

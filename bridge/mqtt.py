@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, Self, TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from bridge.mqtt_values import (
     ConnectionSettings,
@@ -83,13 +82,6 @@ class Mqtt:
         reports = Reports(self._connected, self._ended, self._message, self._acked, self._subscribed)
         self._paho = PahoClient(settings, self._wire, reports)
 
-    async def __aenter__(self) -> Self:
-        await self.connect()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.disconnect()
-
     # --- opening and closing
 
     async def connect(self) -> None:
@@ -121,23 +113,31 @@ class Mqtt:
     async def disconnect(self, within: float = 3.0) -> int:
         """Wait up to `within` seconds for what is not acknowledged, say goodbye and close.
 
-        Returns how many messages were left without a PUBACK. To give up a `connect` under way, cancel it instead.
+        Returns how many messages were left without a PUBACK. When the time is over, at once with 0, the connection
+        is cut without a goodbye and the broker publishes the will. Cancel a `connect` under way instead.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                if self._unacked and self.up:
-                    self._settled = asyncio.get_running_loop().create_future()
-                    await self._settled
-                if self.up:
-                    self.up, self._leaving = False, True
-                    self._paho.disconnect()
-                    await asyncio.shield(self.closed)
-        self._leaving = True
-        self._wire.abort()
+        try:
+            if within > 0:
+                async with asyncio.timeout(within):
+                    await self._say_goodbye()
+        except TimeoutError:
+            pass
+        finally:
+            self.up, self._leaving = False, True
+            self._wire.abort()
         if self._wire.open:
             await asyncio.shield(self.closed)  # one turn of the loop: the socket is closed when we return
         self._end()
         return self.unacked
+
+    async def _say_goodbye(self) -> None:
+        if self._unacked and self.up:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
+        if self.up:
+            self.up, self._leaving = False, True
+            self._paho.disconnect()
+            await asyncio.shield(self.closed)
 
     def abort(self, reason: Exception) -> None:
         """Cut the connection at once. The first reason there was becomes the result of `closed`."""
@@ -291,6 +291,7 @@ class Mqtt:
         for waiting in pending:
             if not waiting.done():
                 waiting.set_exception(self._reason or MqttError(NOT_CONNECTED))
+                waiting.exception()  # seen, even if nobody waits any more
         if self._settled and not self._settled.done():
             self._settled.set_result(None)
         if not self.closed.done():

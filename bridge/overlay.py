@@ -73,10 +73,12 @@ def view(point: Point, overlays: Mapping[str, Overlay], defaults: tuple[Policy, 
     """The point with every overlay whose pattern matches its key, in the order of the configuration.
 
     `defaults`: the bridge's and the device's policy. They win over what the driver suggests only where they say
-    something; a point's own overlay wins over all.
+    something; a point's own overlay wins over all. `min_interval = 0` anywhere switches the driver's suggestion off.
     """
     found = [overlay for pattern, overlay in overlays.items() if fnmatchcase(point.key, pattern)]
-    policy = inherit(point.policy, *defaults, *(overlay.policy for overlay in found))
+    configured = [*defaults, *(overlay.policy for overlay in found)]
+    suggested = Policy() if any(layer.min_interval == 0 for layer in configured) else point.policy
+    policy = inherit(suggested, *configured)
     invert, scale, shown_as = False, None, None
     changes: dict[str, object] = {"policy": policy}
     for overlay in found:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from bridge.model import Block, Json, Quality, Reply, Scalar
 
@@ -91,12 +91,12 @@ class _Envelope(Struct, forbid_unknown_fields=True):
 
 
 class _SetEnvelope(_Envelope, forbid_unknown_fields=True):
-    value: Json | UnsetType = UNSET
-    expect: Json = None
+    value: Any = None  # any JSON; msgspec cannot spell a recursive type
+    expect: Any = None
 
 
 class _CallEnvelope(_Envelope, forbid_unknown_fields=True):
-    args: dict[str, Json] = {}
+    args: dict[str, Any] = {}
 
 
 def read_set(payload: bytes) -> Wish:
@@ -154,7 +154,7 @@ def _envelope(fields: dict[str, Json], kind: type[EnvelopeT]) -> EnvelopeT:
 
 def _wish(
     envelope: _Envelope,
-    value: Json | UnsetType = None,
+    value: Json = None,
     args: Mapping[str, Json] | None = None,
     expect: Json = None,
 ) -> Wish:
@@ -165,7 +165,7 @@ def _wish(
         if seconds is not None and not 0 <= seconds < math.inf:
             raise ValueError(f"`{name}` is a number of seconds, not {seconds}")
     return Wish(
-        value=None if isinstance(value, UnsetType) else value,
+        value=value,
         args=args or {},
         id=envelope.id,
         expires=envelope.expires,

@@ -50,8 +50,6 @@ def _entry(name: str) -> EntryPoint:
 def _import(entry: EntryPoint) -> object:
     try:
         plugin: object = entry.load()
-    except (
-        Exception
-    ) as error:  # other people's module: whatever it raises, the user needs to know which one it was
+    except Exception as error:  # other people's module may raise anything
         raise PluginError(f"driver {entry.name!r} cannot be imported: {type(error).__name__}: {error}") from error
     return plugin

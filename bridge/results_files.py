@@ -1,6 +1,6 @@
 """One complete result as files: an `.npz` that is read back in parts, and a CSV for people and spreadsheets.
 
-Plain blocking functions without asyncio; the caller runs them in a thread or, when large, in a worker process.
+Plain blocking functions without asyncio; the caller runs them in a thread or a worker process.
 Memory stays at a few MB however large the result is.
 """
 
@@ -93,7 +93,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_npz(file: IO[bytes], result: Result, info: Info) -> None:
-    """Arrays `rows`, `columns`, `units`, and the JSON texts `meta`, `info`, for `numpy.load`. 0.5 s per 100 MB."""
+    """Arrays `rows`, `columns`, `units`, and the JSON texts `meta`, `info`, for `numpy.load`. 0.2 s per 100 MB."""
     import numpy as np  # noqa: PLC0415
 
     texts = {
@@ -149,19 +149,25 @@ def _csv_lines(rows: Rows) -> bytes:
 
 def read_stored(path: Path) -> Stored:
     """What an .npz of ours says of itself, without its rows: about 1 ms. ValueError: it is none of ours."""
-    import numpy as np  # noqa: PLC0415
-
-    csv = path.with_suffix(".csv")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            info = msgspec.json.decode(str(archive["info"]), type=Info)
-            columns, units = tuple(archive["columns"].tolist()), tuple(archive["units"].tolist())
-            meta = msgspec.json.decode(str(archive["meta"]))
+        with zipfile.ZipFile(path) as archive:
+            info = msgspec.json.decode(str(_member(archive, "info")), type=Info)
+            columns, units = (tuple(_member(archive, name).tolist()) for name in ("columns", "units"))
+            meta = msgspec.json.decode(str(_member(archive, "meta")))
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} is not a result of ours: {error}") from error
     if info.format != 1:
         raise ValueError(f"{path.name} is of format {info.format}, not 1")
+    csv = path.with_suffix(".csv")
     return Stored(path, csv if csv.exists() else None, path.stat().st_size, info, columns, units, meta)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> NDArray[np.str_]:
+    import numpy as np  # noqa: PLC0415
+
+    with archive.open(f"{name}.npy") as member:
+        array: NDArray[np.str_] = np.lib.format.read_array(member, allow_pickle=False)
+    return array
 
 
 def mapped_rows(path: Path) -> Rows:

@@ -12,14 +12,16 @@ from bridge.access import Limit, Rules
 from bridge.device import Device, Profile
 from bridge.driver import Verdict
 from bridge.ends import explain, trouble
+from bridge.heartbeat import Pings
 from bridge.keeper import End, keep
 from bridge.link import State
 from bridge.overlay import Overlay, Preset
-from bridge.session import Pings, Session, Tools
+from bridge.session import Session, Tools
 from bridge.settings import Settings
 from bridge.settings_device import DeviceSettings
 from bridge.settings_models import DeviceTlsSettings
 from bridge.tls import client_context
+from bridge.transcript import Redaction
 from bridge.websocket import Target
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ class Runner:
         self.device, self._settings, self._tools, self._noticed = device, settings, tools, noticed
         self._plugin = plugins.load(settings.driver)
         self._target = self._make_target()
+        secrets = [settings.password, *settings.headers.values()]
+        self._redaction = Redaction(secret.get_secret_value() for secret in secrets if secret is not None)
         self._session: Session | None = None
         self._log = log.bind(device=device.name)
         self.connections = 0
@@ -104,8 +108,8 @@ class Runner:
             self._noticed({"device": self.device.name, "state": "offline", "reason": reason})
         if end.verdict is Verdict.BUG:
             self.bugs += 1
-            frames = self._session.recent.render() if self._session else ()
-            self._log.error("device ended by a fault of ours", exc_info=end.error, last_frames=list(frames))
+            frames = self._session.recent.lines(self._redaction) if self._session else []
+            self._log.error("device ended by a fault of ours", exc_info=end.error, last_frames=frames)
         elif end.first or end.verdict is Verdict.STUBBORN:
             tell = self._log.info if known is not None and known.normal else self._log.warning
             tell("no connection", reason=reason, verdict=end.verdict.value, retry_in=round(end.wait, 1))

@@ -68,7 +68,11 @@ class Origin:
 
 def lines(error: ValidationError, root: type[BaseModel], origins: Sequence[Origin]) -> list[str]:
     """One line per problem. `origins`: the file first, then what is laid over it."""
-    return [_line(detail, root, origins) for detail in error.errors(include_url=False, include_context=True)]
+    return [
+        _line(detail, root, origins)
+        for detail in error.errors(include_url=False)
+        if detail["type"] != "default_factory_not_called"  # it depends on a value that is wrong
+    ]
 
 
 def dotted(path: Path) -> str:
@@ -86,11 +90,11 @@ def _line(detail: ErrorDetails, root: type[BaseModel], origins: Sequence[Origin]
         return f"{origins[0].name}: {_expectation(detail)}"
     known, secret = _walk(root, path, origins)
     place = next((origin for origin in reversed(origins) if origin.holds(path)), origins[0]).place(path)
-    value = detail["input"]
     text = _expectation(detail) + _suggestion(detail, known)
-    if isinstance(value, str) and value and value in text:
-        return f"{place}: {text.replace(value, '***') if secret else text}"
-    given = "" if secret or is_name else _given(detail)
+    value = detail["input"]
+    if secret and isinstance(value, str) and value:
+        text = text.replace(value, "***")  # a driver's own validator may have quoted it
+    given = "" if secret or is_name or repr(value) in text else _given(detail)
     return f"{place}: {text}{given}"
 
 

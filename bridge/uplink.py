@@ -15,6 +15,7 @@ from bridge.driver import Verdict
 from bridge.ends import SessionClosed, explain
 from bridge.keeper import End
 from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
+from bridge.mqtt_values import LARGEST_PACKET
 from bridge.outbox import Publication
 from bridge.proof import Proof
 from bridge.publisher import Publisher
@@ -66,6 +67,10 @@ class Uplink:
     @property
     def online(self) -> Publication:
         return Publication(self._topics.status, b"online", retain=True)
+
+    def largest_packet(self) -> int:
+        """Bytes that the broker takes in one packet, as far as is known."""
+        return self.mqtt.limits.packet if self.mqtt is not None else LARGEST_PACKET
 
     async def attempt(self) -> None:
         """One connection, from its beginning to its end; raises what ended it."""
@@ -198,6 +203,8 @@ class Uplink:
 
     def ended(self, end: End) -> None:
         """For `keep`: tell once, then quietly."""
+        if self.stopping:
+            return
         self.reason = explain(end.error)
         level = log.warning if end.first or end.verdict is not Verdict.PASSING else log.debug
         if end.verdict is Verdict.BUG:

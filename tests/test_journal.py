@@ -376,7 +376,7 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_kept(tmp_path: Path, 
 def damaged(path: Path, how: str) -> None:
     match how:
         case "garbage":
-            path.write_bytes(b"no database " * 1000)
+            path.write_bytes(b"no database " * 100)
         case "header":
             path.write_bytes(b"\xff" * 100 + path.read_bytes()[100:])
         case "middle":
@@ -469,6 +469,27 @@ async def test_a_full_disk_is_said_once_and_made_good_later(
     assert topics(journal) == [happened(number).topic for number in range(1, 20)]
     assert journal.memory("io") == {"key": "afterwards"}
     assert [record.id for record in journal.unfinished] == ["1"]
+    assert await journal.close()
+
+
+@pytest.mark.asyncio
+async def test_what_was_in_a_file_damaged_meanwhile_is_in_the_fresh_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_writer, "RETRY_SECONDS", 0.02)
+    path = tmp_path / "j"
+    journal = Journal.open(path, NOW)
+    journal.append(happened(number) for number in range(10))
+    assert await journal.flush()
+    with no_file_may_grow():
+        journal.append([happened(10, 10_000)])
+        assert not await asyncio.wait_for(journal.flush(), 5)
+        damaged(path, "garbage")
+    await until(lambda: journal.durable)
+    assert "set aside" in (journal.trouble or "")
+    assert await journal.close()
+    journal = Journal.open(path, NOW)
+    assert journal.waiting == 11
     assert await journal.close()
 
 

@@ -649,6 +649,26 @@ async def test_disconnect_tells_what_was_left_when_its_time_is_over() -> None:
 
 
 @pytest.mark.asyncio
+async def test_disconnect_without_any_time_says_no_goodbye_so_that_the_will_is_published() -> None:
+    async with connected() as connection:
+        assert await connection.mqtt.disconnect(0) == 0
+        assert await connection.link.at_end()
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_disconnect_cuts_the_connection() -> None:
+    async with connected() as connection:
+        connection.mqtt.publish("t", b"last", 1)
+        leaving = asyncio.create_task(connection.mqtt.disconnect(60))
+        await connection.link.receive()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert await connection.link.at_end()
+        assert await connection.end() is None
+
+
+@pytest.mark.asyncio
 async def test_disconnect_does_not_wait_for_pubacks_of_a_lost_connection() -> None:
     async with connected() as connection:
         connection.mqtt.publish("t", b"last", 1)

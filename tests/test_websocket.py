@@ -551,6 +551,7 @@ async def test_we_leave() -> None:
         await owner.socket.close(1001, "é" * 100)
         assert await owner.ended() is None
         assert owner.messages == []
+        assert owner.flushes == 0
         with pytest.raises(ConnectionLost):
             owner.socket.send("too late")
     assert goodbyes == [(CLOSE, 1001, "é".encode() * 61)]
@@ -595,6 +596,20 @@ async def test_so_is_that_of_the_other_callbacks(callback: str) -> None:
     async with connected(says(frame(PONG))) as owner:
         setattr(owner.socket, callback, fail)
         assert await owner.ended() is error
+
+
+@pytest.mark.asyncio
+async def test_a_callback_may_end_it_in_the_middle_of_a_batch() -> None:
+    seen: list[bytes] = []
+
+    def leave(data: bytes, text: bool) -> None:
+        seen.append(data)
+        owner.socket.abort()
+
+    async with connected(says(frame(TEXT, b"1"), frame(TEXT, b"2"))) as owner:
+        owner.socket._on_message = leave
+        assert await owner.ended() is None
+        assert seen == [b"1"]
 
 
 @pytest.mark.asyncio

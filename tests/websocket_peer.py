@@ -102,7 +102,7 @@ class Peer:
 async def serving(
     script: Callable[[Peer], Awaitable[None]], context: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """A server that plays the script with everyone who connects; yields the URL and raises the script's failures."""
+    """Play the script with everyone who connects to the URL yielded; the script's failures are raised."""
     scripts: set[asyncio.Task[None]] = set()
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,30 +13,26 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-
 from bridge.driver import Effect, Effects, Fence, Frame, Plugin, ProtocolError, Send
 from bridge.drivers.evok_commands import (
     ACTIONS,
     EVOK_SET,
-    FIELDS,
     PULSE,
     PULSED,
     checked,
     fields_of,
-    frame,
     key_of,
+    set_frame,
     touches,
-    written,
 )
 from bridge.drivers.evok_counters import MEMORY, Counters
-from bridge.drivers.evok_frames import ALIASES, Record, Unreadable, decode
+from bridge.drivers.evok_frames import Record, Unreadable, decode
 from bridge.drivers.evok_inventory import Inventory
 from bridge.drivers.evok_objects import Known
-from bridge.drivers.evok_points import LABELS, POLL
+from bridge.drivers.evok_options import EvokOptions, headers
 from bridge.drivers.evok_pulses import Pulses
-from bridge.drivers.evok_writes import Goal, Purpose, Verdict, Write, Writes
-from bridge.model import Command, Condition, Json, Outcome, Ready, Reply, Scalar
+from bridge.drivers.evok_writes import Purpose, Verdict, Write, Writes, answer, setting
+from bridge.model import WRITTEN, Command, Condition, Happened, Json, Outcome, Ready, Reply
 
 _ONLY_IN_ALL = frozenset({"run", "device_info", "modbus_slave", "neuron"})
 # What may stand in Evok's own filter; it takes the names that it also uses in its frames, and no others.
@@ -46,26 +42,6 @@ _FILTERED_REASON = (
     "Set `all_filtered: false` under `apis.websocket` in Evok's configuration and restart Evok."
 )
 _STUCK_REASON = "Evok has been working on a command for more than 5 s: a board does not answer and blocks the rest"
-
-
-class EvokOptions(BaseModel):
-    """What can be configured for an Evok device."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    devices: tuple[str, ...] = Field((), description="object types to show; empty: all of them")
-    filter_on_evok: bool = Field(False, description="also tell Evok to push only these types")
-    token: SecretStr | None = Field(None, description="for coming versions of Evok: sent as a bearer token")
-    poll: float = Field(POLL, ge=1, le=3600, description="seconds between complete readings")
-    pulse_without_state: bool = Field(False, description="pulse relays though their end would not survive a crash")
-
-    @field_validator("devices")
-    @classmethod
-    def _known(cls, devices: tuple[str, ...]) -> tuple[str, ...]:
-        names = tuple(ALIASES.get(name, name) for name in devices)
-        if unknown := [name for name in names if name not in LABELS]:
-            raise ValueError(f"unknown type {unknown[0]!r}; there are {', '.join(LABELS)}")
-        return names
 
 
 class Evok:
@@ -102,13 +78,13 @@ class Evok:
         except Unreadable as error:
             return self._not_json(error)
         self._unreadable = -1
-        complete = False
         for record in records:
             if record.dev in _ONLY_IN_ALL:
-                complete = bool(self._asks) and len(records) > 1
+                complete = bool(self._asks) and len(records) > 1  # later versions push boards, one at a time
                 return self._take(records, skipped, complete, now)
         if not self._ready:
-            self._early.update(((record.dev, record.circuit), record) for record in records[:5000])
+            if len(self._early) < 10_000:
+                self._early.update(((record.dev, record.circuit), record) for record in records)
             return ()
         if skipped or not self._inventory.known(records):
             return self._take(records, skipped, False, now)
@@ -121,15 +97,14 @@ class Evok:
         effects: list[Effect] = []
         if skipped:
             effects += self._inventory.unexpected("message without dev and circuit")
-        effects += self._errors(records)
+        effects += self._errors(records, now)
         effects += self._inventory.declare([record for record in records if record.success is None])
         self._observe(records, effects, now, self._asks.popleft() if complete else None)
+        effects += self._counters.gap()
         if complete:
-            effects += self._counters.gap()
-            effects += self._counters.save(now)
             self._filtered = False
-            effects += self._greet()
             effects += self._pulses.end_late(now)
+            effects += self._greet()
             effects += self._tell_filter()
             effects += self._conditions(now)
         return effects
@@ -137,27 +112,31 @@ class Evok:
     def _observe(
         self, records: Sequence[Record], effects: list[Effect], now: float, asked_at: float | None = None
     ) -> None:
-        events, changed = self._inventory.observe(records)
+        events, changed = self._inventory.observe(records, asked_at is not None)
         effects += events
         for known in changed:
             if known.kind == "di" and (counter := known.shown.get("counter")) is not None:
                 self._counters.note(counter.key, counter.value)
+        if changed:
+            effects += self._counters.save(now)
         if self._writes:
             for write, verdict in self._writes.settled(asked_at):
                 effects += self._settle(write, verdict, now)
         if asked_at is None and self._inventory.boards.any_silent:
             self._next_all = min(self._next_all, max(now, self._asked_at + 1.0))  # a lost board may be back
 
-    def _errors(self, records: Sequence[Record]) -> Iterator[Effect]:
+    def _errors(self, records: Sequence[Record], now: float) -> Iterator[Effect]:
         """Coming versions of Evok report errors; they belong to the command that it works on."""
         for record in records:
             if record.success is False:
-                text = json.dumps(record.errors)[:500]
+                text = bytes(record.errors).decode()[:500]
                 write = self._writes.refused()
-                if write is not None and write.purpose is Purpose.SET and write.command is not None:
+                if write is None:
+                    yield from self._inventory.unexpected(f"error reported: {text}")
+                elif write.purpose is Purpose.SET and write.command is not None:
                     yield Reply(write.command.id, Outcome.FAILED, f"Evok refused it: {text}")
                 else:
-                    yield from self._inventory.unexpected(f"error reported: {text}")
+                    yield from self._pulses.settled(write, Verdict.HIDDEN, now)
 
     def _not_json(self, error: Unreadable) -> Effects:
         if self._unreadable >= 0:
@@ -208,9 +187,14 @@ class Evok:
             if command.key == PULSE.key:
                 return list(self._pulse(command, now))
             if command.key == EVOK_SET.key:
-                known = self._find(key_of(command.args))
-                return list(self._set(known, fields_of(command.args), command, now))
+                args = EVOK_SET.arguments_of(command.args)
+                known = self._find(key_of(args))
+                if known.key != key_of(args):
+                    raise ValueError(f"there is no circuit {args['circuit']!r}")
+                return list(self._set(known, fields_of(args), command, now))
             known = self._find(command.key)
+            if command.key not in known.points or known.points[command.key].kind not in WRITTEN:
+                raise ValueError(f"{command.key} is not written")
             return list(self._set(known, {known.field_of(command.key): command.value}, command, now))
         except ValueError as error:
             return [Reply(command.id, Outcome.REJECTED, str(error))]
@@ -243,16 +227,10 @@ class Evok:
         if why := self._inventory.boards.silence(known.group):
             yield Reply(command.id, Outcome.UNAVAILABLE, why)
             return
-        takes = FIELDS[known.kind]
-        shown = [name for name in accepted if takes[name].point or name == "alias"]
-        # How long a value holds is not shown, but neither does it make the value doubtful.
-        unseen = tuple(name for name in accepted if name not in shown and (known.kind, name) != ("do", "timeout"))
-        goals = tuple(Goal(known, name, accepted[name], known.step_of(name)) for name in shown)
         settle = self._inventory.boards.settling(known.group, known.kind in ("ai", "ao"))
-        timeout = 10.0 if command.timeout is None else command.timeout
-        write = Write(Purpose.SET, known, goals, command, now + timeout, settle, unseen)
+        write = setting(known, accepted, command, settle, now)
         yield from self._pulses.overtaken(write)
-        yield from self._writes.send(write, frame(known, accepted), now)
+        yield from self._writes.send(write, set_frame(known, accepted), now)
 
     def _settle(self, write: Write, verdict: Verdict, now: float) -> Iterator[Effect]:
         """Answer a write, with the real state before the answer: whoever showed the wish as fact snaps back."""
@@ -262,7 +240,7 @@ class Evok:
         if write.purpose is not Purpose.SET:
             yield from self._pulses.settled(write, verdict, now)
         elif write.command is not None:
-            yield _answer(write, write.command, verdict, self._writes.processed(write))
+            yield answer(write, write.command, verdict, self._writes.processed(write))
 
     # --- time -------------------------------------------------------------------------------------------
 
@@ -274,6 +252,9 @@ class Evok:
         if write is None:
             return ()
         effects = list(self._pulses.fenced(write, now))
+        if write.purpose is Purpose.SET and write.command is not None and not self._writes.waiting(write):
+            late: dict[str, Json] = {"id": write.command.id, "point": write.known.key, "late": True}
+            effects.append(Happened("processed", late))
         for settled, verdict in self._writes.settled():
             effects += self._settle(settled, verdict, now)
         effects += self._conditions(now)
@@ -298,9 +279,9 @@ class Evok:
 
     @property
     def wake_at(self) -> float | None:
-        counters = self._counters.due
-        due = min(self._next_all, self._conclude_at, self._writes.wake_at, self._pulses.wake_at)
-        due = due if counters is None else min(due, counters)
+        due = min(
+            self._next_all, self._conclude_at, self._counters.due, self._writes.wake_at, self._pulses.wake_at
+        )
         return due if due < math.inf else None
 
     @property
@@ -308,24 +289,5 @@ class Evok:
         return self._writes.busy
 
 
-def _answer(write: Write, command: Command, verdict: Verdict, processed: bool) -> Reply:
-    goals = write.goals
-    shown = ", ".join(f"{goal.field} is {written(goal.shown)}" for goal in goals)
-    data: Scalar = goals[0].shown if len(goals) == 1 else None
-    if verdict is Verdict.SHOWN and not write.unseen:
-        return Reply(command.id, Outcome.DONE, "it showed that already" if write.already else "", data)
-    if verdict is Verdict.SHOWN:
-        detail = f"processed, but Evok does not report {', '.join(write.unseen)}"
-    elif not processed:
-        detail = "sent, but not processed in time: a board that does not answer blocks Evok"
-    else:
-        detail = f"processed, but {write.known.key} does not show it: {shown}"
-    return Reply(command.id, Outcome.UNKNOWN, detail, data)
-
-
-def _headers(options: EvokOptions) -> Mapping[str, str]:
-    return {} if options.token is None else {"Authorization": f"Bearer {options.token.get_secret_value()}"}
-
-
 # No ping timeout under 30 s: a `set` to a dead board keeps Evok from answering pings for seconds.
-plugin = Plugin(EvokOptions, Evok, ping=20.0, ping_timeout=60.0, touches=touches, headers=_headers)
+plugin = Plugin(EvokOptions, Evok, ping=20.0, ping_timeout=60.0, touches=touches, headers=headers)

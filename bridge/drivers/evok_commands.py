@@ -95,6 +95,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "owbus": {"interval": _SHOWN, "scan_interval": _SHOWN, "do_scan": _DONE, "do_reset": _DONE},
     "owpower": {"value": _SHOWN},
     "nv_save": {"value": _GUARDED},
+    "run": {"save": _DONE},
 }
 
 PULSE = Point(
@@ -123,7 +124,7 @@ EVOK_SET = Point(
         *(Argument(name) for name in ("counter_mode", "mode", "ds_mode", "alias")),
         Argument("interval", "number", unit="s"),
         Argument("scan_interval", "number", unit="s"),
-        *(Argument(name, "boolean") for name in ("nv_save", "reset", "do_scan", "do_reset")),
+        *(Argument(name, "boolean") for name in ("nv_save", "reset", "do_scan", "do_reset", "save")),
     ),
 )
 ACTIONS = (PULSE, EVOK_SET)
@@ -190,7 +191,7 @@ def _accept(known: Known, name: str, field: Field, value: Json) -> Scalar:
     return accepted
 
 
-def frame(known: Known, fields: Mapping[str, Scalar]) -> str:
+def set_frame(known: Known, fields: Mapping[str, Scalar]) -> str:
     """One `set`. Beside a plain `value` Evok would ignore all other fields, so then they go into one object."""
     given = {name: _plain(value) for name, value in fields.items()}
     message: dict[str, object] = {"cmd": "set", "dev": known.dev, "circuit": known.circuit}

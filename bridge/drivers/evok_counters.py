@@ -59,10 +59,11 @@ class Counters:
 
     def save(self, now: float) -> Iterator[Remember]:
         """Remember the counters, when they moved and the last time is long enough ago."""
-        if (due := self.due) is not None and due <= now:
+        if self.due <= now:
             self._saved_at, self._moved = now, False
             yield Remember(MEMORY, dict(self._seen))
 
     @property
-    def due(self) -> float | None:
-        return self._saved_at + PERIOD if self._moved else None
+    def due(self) -> float:
+        """When `save` has something to do; inf: not before a counter moves."""
+        return self._saved_at + PERIOD if self._moved else math.inf

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.driver import Frame
+from bridge.model import Scalar
 
 # What objects are called by version 2, by `set` and by filters -> what version 3 calls them in its frames.
 ALIASES: Mapping[str, str] = {
@@ -31,55 +32,55 @@ ALIASES: Mapping[str, str] = {
 
 
 class Record(Struct, frozen=True):
-    """One object as Evok shows it; None where a field is missing or null. Only `dev` and `circuit` are checked."""
+    """One object as Evok shows it; None where a field is missing or null."""
 
     dev: str = ""
     circuit: str = ""
-    value: object = None
-    alias: object = None
-    mode: object = None
+    value: Scalar = None
+    alias: Scalar = None
+    mode: Scalar = None
     modes: Raw = Raw(b"null")  # a dict for analogue ones, a list otherwise and in version 2; read when declaring
-    unit: object = None
-    range: object = None
+    unit: Scalar = None
+    range: list[float] | str | None = None
     # di
-    debounce: object = None
-    counter: object = None
-    counter_mode: object = None
+    debounce: Scalar = None
+    counter: Scalar = None
+    counter_mode: Scalar = None
     counter_modes: Raw = Raw(b"null")
-    ds_mode: object = None
+    ds_mode: Scalar = None
     ds_modes: Raw = Raw(b"null")
     # do
-    pwm_freq: object = None
-    pwm_duty: object = None
-    relay_type: object = None  # version 2: "digital" marks what version 3 calls `do`
+    pwm_freq: Scalar = None
+    pwm_duty: Scalar = None
+    relay_type: Scalar = None  # version 2: "digital" marks what version 3 calls `do`
     # 1-Wire
-    type: object = None
-    lost: object = None
-    time: object = None  # Evok's monotonic clock: tells a new reading from a repeated one, and nothing else
-    interval: object = None
-    humidity: object = None
-    temp: object = None
-    vdd: object = None
-    vad: object = None
-    vis: object = None
-    scan_interval: object = None
+    type: Scalar = None
+    lost: Scalar = None
+    time: Scalar = None  # Evok's monotonic clock: tells a new reading from a repeated one, and nothing else
+    interval: Scalar = None
+    humidity: Scalar = None
+    temp: Scalar = None
+    vdd: Scalar = None
+    vad: Scalar = None
+    vis: Scalar = None
+    scan_interval: Scalar = None
     # wd
-    timeout: object = None
-    was_wd_reset: object = None
-    nv_save: object = None
+    timeout: Scalar = None
+    was_wd_reset: Scalar = None
+    nv_save: Scalar = None
     # data_point
-    name: object = None
-    valid: object = None
+    name: Scalar = None
+    valid: Scalar = None
     # modbus_slave, device_info
-    last_comm: object = None
-    modbus_type: object = None
-    family: object = None
-    model: object = None
-    sn: object = None
-    board_count: object = None
+    last_comm: Scalar = None
+    modbus_type: Scalar = None
+    family: Scalar = None
+    model: Scalar = None
+    sn: Scalar = None
+    board_count: Scalar = None
     # replies of a coming version
-    success: object = None
-    errors: object = None
+    success: Scalar = None
+    errors: Raw = Raw(b"null")
 
     @property
     def kind(self) -> str:
@@ -91,6 +92,7 @@ class Record(Struct, frozen=True):
 
 _decoder = msgspec.json.Decoder(list[Record] | Record)
 _one = msgspec.json.Decoder(Record)
+_PLAIN = bool | int | float | str | None
 
 
 class Unreadable(ValueError):
@@ -119,10 +121,14 @@ def _decode_slowly(frame: Frame) -> tuple[list[Record], int]:
 
 def _readable(entries: list[object]) -> Iterator[Record]:
     for entry in entries:
-        try:
-            yield _one.decode(msgspec.json.encode(entry))
-        except (ValueError, OverflowError, RecursionError):
-            continue
+        if isinstance(entry, dict):
+            plain = {name: value for name, value in entry.items() if isinstance(value, _PLAIN)}
+            for content in (entry, plain):  # better without a malformed range than not at all
+                try:
+                    yield _one.decode(msgspec.json.encode(content))
+                except (ValueError, OverflowError, RecursionError):
+                    continue
+                break
 
 
 def number(value: object) -> float | int | None:

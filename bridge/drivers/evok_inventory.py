@@ -8,7 +8,7 @@ from bridge.drivers.evok_boards import Boards
 from bridge.drivers.evok_frames import Record
 from bridge.drivers.evok_objects import Known
 from bridge.drivers.evok_points import LABELS, ON_BOARDS, SILENT, points_of
-from bridge.model import Declared, Event, Happened, Point, Update
+from bridge.model import Declared, Event, Happened, Point
 
 MOST_KINDS = 50  # of unexpected things reported in one connection
 
@@ -21,26 +21,33 @@ class Inventory:
         self.wire_names: set[str] = set()
         self._devices = frozenset(devices)
         self._objects: dict[tuple[str, str], Known] = {}
+        self._named: dict[str, Known] = {}  # by their own key
         self._owners: dict[str, Known] = {}  # by the key of a point
+        self._ignored: set[str] = set()  # names of types
         self._points: dict[str, dict[str, Point]] = {"": {point.key: point for point in actions}}
         self._undeclared: set[str] = {""}  # groups
         self._reported: set[str] = set()
 
     def find(self, key: str) -> Known | None:
-        """The object behind a point."""
-        return self._owners.get(key)
+        """The object behind a point, or the object of that key."""
+        return self._owners.get(key) or self._named.get(key)
 
     def known(self, records: Sequence[Record]) -> bool:
         """None of these asks for other points than those declared."""
         objects = self._objects
         for record in records:
             known = objects.get((record.dev, record.circuit))
-            if known is None or not known.fits(record):
+            if (not known.fits(record)) if known is not None else (record.dev not in self._ignored):
                 return False
         return True
 
-    def observe(self, records: Sequence[Record]) -> tuple[list[Event], list[Known]]:
-        """What these records show, and the objects of which a setting changed. The hot path."""
+    def observe(self, records: Sequence[Record], complete: bool) -> tuple[list[Event], list[Known]]:
+        """What these records show, and the objects of which a setting changed. The hot path.
+
+        With `complete` they are what Evok remembers: that of silent boards is old, and not reported as new.
+        """
+        if complete and self.boards.any_silent:
+            records = [record for record in records if not self._frozen(record)]
         events: list[Event] = []
         changed: list[Known] = []
         report = events.append
@@ -51,27 +58,35 @@ class Inventory:
                 changed.append(known)
         return events, changed
 
+    def _frozen(self, record: Record) -> bool:
+        known = self._objects.get((record.dev, record.circuit))
+        return known is not None and bool(self.boards.silence(known.group))
+
     def declare(self, records: Sequence[Record]) -> Iterator[Event]:
         """Make points of objects that are new or not what they were."""
         self.boards.learn(records)
         for record in records:
-            kind = record.kind
-            if kind in SILENT or not record.circuit or (self._devices and kind in LABELS.keys() - self._devices):
+            if self._wanted(record.kind) and record.circuit:
+                self._declare(record)
                 continue
-            if kind not in LABELS:
+            if record.kind not in SILENT | LABELS.keys():
                 yield from self.unexpected(f"object type {record.dev!r}" if record.dev else "message without dev")
-                continue
-            self._declare(record)
+            if record.circuit and record.dev != "relay" and len(self._ignored) < MOST_KINDS:
+                self._ignored.add(record.dev)
         for group in sorted(self._undeclared):
             yield Declared(tuple(self._points[group].values()), group)
         self._undeclared.clear()
         yield from self.boards.changes()
+
+    def _wanted(self, kind: str) -> bool:
+        return kind in LABELS and (not self._devices or kind in self._devices)
 
     def _declare(self, record: Record) -> None:
         group = self.boards.board_of(record.circuit) if record.kind in ON_BOARDS else ""
         known = self._objects.get((record.dev, record.circuit))
         if known is None:
             known = self._objects[record.dev, record.circuit] = Known(record, group)
+            self._named.setdefault(known.key, known)
             self.wire_names.add(record.dev)
         points = [
             point for point in points_of(record, group) if self._owners.setdefault(point.key, known) is known
@@ -93,8 +108,3 @@ class Inventory:
         if what not in self._reported and len(self._reported) < MOST_KINDS:
             self._reported.add(what)
             yield Happened("unexpected", {"what": what[:200]})
-
-    def shown(self, key: str) -> Update | None:
-        """What a point showed last."""
-        known = self._owners.get(key)
-        return known.shown.get(known.field_of(key)) if known else None

@@ -27,8 +27,9 @@ LABELS: Mapping[str, str] = {
     "owbus": "1-Wire bus",
     "owpower": "1-Wire power",
     "nv_save": "Settings of board",
+    "run": "Aliases",
 }
-SILENT = frozenset({"device_info", "run", "board", "tcp_bus"})  # known, and nothing to show of them
+SILENT = frozenset({"device_info", "board", "tcp_bus"})  # known, and nothing to show of them
 ON_BOARDS = frozenset({"di", "do", "ro", "led", "ai", "ao", "wd", "register", "data_point", "nv_save"})
 
 UNITS: Mapping[str, str | None] = {"Ohm": "Ω", "lux": "lx", "sec": "s", "N/A": None}
@@ -249,6 +250,10 @@ def _nv_save(record: Record, at: Place) -> Iterator[Point]:
     yield at.point(Kind.SWITCH, category=_CONFIG, enabled=False, guarded=True)  # it writes flash
 
 
+def _run(record: Record, at: Place) -> Iterator[Point]:
+    yield from ()  # there is nothing to see, but `evok_set` can have the aliases saved
+
+
 _BUILDERS: Mapping[str, Callable[[Record, Place], Iterator[Point]]] = {
     "di": _di,
     "do": _do,
@@ -265,6 +270,7 @@ _BUILDERS: Mapping[str, Callable[[Record, Place], Iterator[Point]]] = {
     "owbus": _owbus,
     "owpower": _owpower,
     "nv_save": _nv_save,
+    "run": _run,
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bridge.driver import Effect, Hold, Remember
 from bridge.drivers.evok_boards import Boards
-from bridge.drivers.evok_commands import frame
+from bridge.drivers.evok_commands import set_frame
 from bridge.drivers.evok_inventory import Inventory
 from bridge.drivers.evok_objects import Known
 from bridge.drivers.evok_writes import Goal, Purpose, Verdict, Write, Writes
@@ -102,7 +102,7 @@ class Pulses:
             yield Remember(MEMORY + known.key, {"id": command.id, "seconds": seconds})
             yield Hold(command.id, now + seconds + 60.0)
         self._active[known.key] = pulse
-        yield from self._writes.send(write, frame(known, fields), now)
+        yield from self._writes.send(write, set_frame(known, fields), now)
 
     def _write(self, purpose: Purpose, known: Known, on: bool, command: Command | None, now: float) -> Write:
         settle = self._boards.settling(known.group, analog=False)
@@ -207,7 +207,7 @@ class Pulses:
             elif not late.sent:
                 late.sent = True
                 write = self._write(Purpose.LATE_OFF, known, False, None, now)
-                yield from self._writes.send(write, frame(known, {"value": False}), now)
+                yield from self._writes.send(write, set_frame(known, {"value": False}), now)
 
     def tick(self, now: float) -> Iterator[Effect]:
         for pulse in tuple(self._active.values()):
@@ -215,7 +215,7 @@ class Pulses:
                 pulse.off_at = math.inf
                 self._writes.drop(pulse.known, Purpose.PULSE_ON)
                 write = self._write(Purpose.PULSE_OFF, pulse.known, False, None, now)
-                yield from self._writes.send(write, frame(pulse.known, {"value": False}), now)
+                yield from self._writes.send(write, set_frame(pulse.known, {"value": False}), now)
             if pulse.due <= now:
                 yield from pulse.answer(Outcome.UNKNOWN, "it did not end in time")
 

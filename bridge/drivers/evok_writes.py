@@ -7,17 +7,18 @@ to `all` says right after a write is old in 97 of 100 cases: nothing is judged b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from msgspec import Struct
 
 from bridge.driver import Close, Effect, Fence, Send
-from bridge.drivers.evok_commands import same
+from bridge.drivers.evok_commands import FIELDS, same, written
 from bridge.drivers.evok_objects import Known
-from bridge.model import Command, Scalar
+from bridge.model import Command, Outcome, Reply, Scalar
 
+TIMEOUT = 10.0  # seconds, when the command says nothing
 SLOW = 5.0  # seconds: a fence that has not passed by then is worth mentioning
 LOST = 30.0  # seconds: then the connection is given up
 
@@ -74,6 +75,33 @@ class Write:
         return any((goal.known.key, goal.field) in mine for goal in other.goals)
 
 
+def setting(known: Known, fields: Mapping[str, Scalar], command: Command, settle: float, now: float) -> Write:
+    """The write of these fields; they were checked."""
+    takes = FIELDS[known.kind]
+    shown = [name for name in fields if takes[name].point or name == "alias"]
+    # How long a value holds is not shown, but neither does it make the value doubtful.
+    unseen = tuple(name for name in fields if name not in shown and (known.kind, name) != ("do", "timeout"))
+    goals = tuple(Goal(known, name, fields[name], known.step_of(name)) for name in shown)
+    timeout = TIMEOUT if command.timeout is None else command.timeout
+    return Write(Purpose.SET, known, goals, command, now + timeout, settle, unseen)
+
+
+def answer(write: Write, command: Command, verdict: Verdict, processed: bool) -> Reply:
+    """What to say of a setting that has come to its end."""
+    goals = write.goals
+    data: Scalar = goals[0].shown if len(goals) == 1 else None
+    if verdict is Verdict.SHOWN and not write.unseen:
+        return Reply(command.id, Outcome.DONE, "it showed that already" if write.already else "", data)
+    if verdict is Verdict.SHOWN:
+        detail = f"processed, but Evok does not report {', '.join(write.unseen)}"
+    elif not processed:
+        detail = "sent, but not processed in time: a board that does not answer blocks Evok"
+    else:
+        shown = ", ".join(f"{goal.field} is {written(goal.shown)}" for goal in goals)
+        detail = f"processed, but {write.known.key} does not show it: {shown}"
+    return Reply(command.id, Outcome.UNKNOWN, detail, data)
+
+
 class Writes:
     """All writes under way and the fences behind them."""
 
@@ -122,6 +150,9 @@ class Writes:
             return None
         self._open.remove(write)
         return write
+
+    def waiting(self, write: Write) -> bool:
+        return write in self._open
 
     def processed(self, write: Write) -> bool:
         return all(write is not other for _, other in self._fences.values())

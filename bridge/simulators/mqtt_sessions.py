@@ -152,7 +152,7 @@ class Session:
         while self._unsent and len(self._inflight) - len(self._unsent) < outlet.window:
             packet_id = self._unsent.popleft()
             self._send_again(packet_id, outlet, now)
-        while self._queue and not self._unsent and self._may_send(self._queue[0], outlet):
+        while self._queue and self._may_send(self._queue[0], outlet):
             delivery = self._queue.popleft()
             self._queued_bytes -= delivery.message.size
             self._send(delivery, outlet, now)

@@ -19,16 +19,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import Event, State
 
-from bridge.websocket.errors import (
-    ABNORMAL,
-    TOO_SLOW,
-    ConnectionLost,
-    HandshakeTimeout,
-    ProtocolViolation,
-    ending,
-    handshake_failure,
-    refusal,
-)
+from bridge.websocket.errors import TOO_SLOW, ConnectionLost, ProtocolViolation, ending, handshake_failure, silence
 from bridge.websocket.target import Target
 
 READ_BUFFER = 64 << 10  # bytes, the same ones for the life of the connection
@@ -74,7 +65,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._opened: asyncio.Future[Exception | None] = self._loop.create_future()
         self._early: list[Callable[[], None]] | None = []  # what happened before connect() returned; None: it has
         self._fragments, self._text = bytearray(), False
-        self._left = False  # by us
+        self._left = False  # by us: no callbacks any more
         self._cause: Exception | None = None
         self._hang_up: asyncio.TimerHandle | None = None
 
@@ -89,7 +80,6 @@ class WebSocket(asyncio.BufferedProtocol):
             await self._connect_tcp()
             await self._shake_hands()
         except BaseException as error:
-            self._early = None
             self.abort(error if isinstance(error, Exception) else None)
             self._finish(None)
             raise
@@ -101,10 +91,7 @@ class WebSocket(asyncio.BufferedProtocol):
         protocol = self._open_protocol()
         if self.waiting + len(data) > self._target.send_limit:
             raise BufferError(f"{len(data)} bytes on top of {self.waiting} unsent ones are too many")
-        if isinstance(frame, str):
-            protocol.send_text(data)
-        else:
-            protocol.send_binary(data)
+        (protocol.send_text if isinstance(frame, str) else protocol.send_binary)(data)
         self._write(protocol.data_to_send())
 
     def ping(self, payload: bytes) -> None:
@@ -115,11 +102,11 @@ class WebSocket(asyncio.BufferedProtocol):
         protocol.send_ping(payload)
         self._write(protocol.data_to_send())
 
-    async def close(self, code: int = 1000, reason: str = "", timeout: float = 1.0) -> None:  # noqa: ASYNC109  (bounds the peer, not us)
+    async def close(self, code: int = 1000, reason: str = "", timeout: float = 1.0) -> None:  # noqa: ASYNC109
         """Say goodbye and wait `timeout` seconds for the peer to do so too. Afterwards the socket is gone."""
-        self._left = True
         if self._transport is None:
             return  # connect() has not come that far: cancel it instead
+        self._left = True
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason.encode()[:123].decode(errors="ignore"))
             self._write(self._protocol.data_to_send())
@@ -167,7 +154,7 @@ class WebSocket(asyncio.BufferedProtocol):
         except TimeoutError:
             if not deadline.expired():
                 raise
-            failure = refusal(self._head) or HandshakeTimeout("TCP is connected, but the handshake gets no answer")
+            failure = silence(self._head)
         if failure is not None:
             raise failure
 
@@ -245,7 +232,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _deliver(self, events: list[Event]) -> None:
         """Hand out one read's frames. A callback's exception is the connection's end, and that of no other."""
-        if not events:
+        if not events or self._left:
             return
         try:
             try:
@@ -268,16 +255,15 @@ class WebSocket(asyncio.BufferedProtocol):
             else:
                 self._fragments, self._text = bytearray(frame.data), opcode is _TEXT
         elif opcode is _CONT:
-            self._fragments += (
-                frame.data
-            )  # one growing buffer: a list of one-byte fragments would need 60 times it
+            self._fragments += frame.data  # linear, and a list of one-byte fragments would be 60 times as big
             if frame.fin:
                 message, self._fragments = bytes(self._fragments), bytearray()
                 self._on_message(message, self._text)
 
     def _open_protocol(self) -> ClientProtocol:
-        if self._protocol.state is not State.OPEN or self._left:
-            raise ConnectionLost(ABNORMAL, "not open")
+        transport = self._transport
+        if self._protocol.state is not State.OPEN or self._left or transport is None or transport.is_closing():
+            raise ConnectionLost(1006, "not open")
         return self._protocol
 
     def _write(self, frames: list[bytes]) -> None:
@@ -296,7 +282,7 @@ class WebSocket(asyncio.BufferedProtocol):
         if not self._left:
             self._protocol.receive_eof()
         if not self._opened.done():
-            self._opened.set_result(exc or handshake_failure(self._protocol, self._head))
+            self._opened.set_result(self._cause or exc or handshake_failure(self._protocol, self._head))
         elif self._early is None:
             self._finish(exc)
         else:

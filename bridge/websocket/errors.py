@@ -69,19 +69,16 @@ def handshake_failure(protocol: ClientProtocol, head: bytes) -> WebSocketError:
         body = _excerpt(bytes(response.body or b"").decode(errors="replace"))
         headers = dict(response.headers.raw_items())
         return HandshakeRefused(response.status_code, _excerpt(response.reason_phrase), headers, body)
-    if refused := refusal(head):
+    if refused := _refusal(head):
         return refused
     if error is None or (isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)):
         return ConnectionLost(ABNORMAL, "the peer hung up during the handshake")
     return ProtocolViolation(_excerpt(f"handshake: {error.__cause__ or error}"))
 
 
-def refusal(head: bytes) -> HandshakeRefused | None:
-    """The HTTP status alone, if it is a refusal: it counts even if the rest never came or is malformed."""
-    line = _STATUS_LINE.match(head)
-    if line is None or line[1] == b"101":
-        return None
-    return HandshakeRefused(int(line[1]), _excerpt((line[2] or b"").decode("latin-1")))
+def silence(head: bytes) -> WebSocketError:
+    """What it means that a handshake was not finished in time; `head` as above."""
+    return _refusal(head) or HandshakeTimeout("TCP is connected, but the handshake gets no answer")
 
 
 def ending(protocol: ClientProtocol, error: Exception | None) -> Exception:
@@ -97,6 +94,14 @@ def ending(protocol: ClientProtocol, error: Exception | None) -> Exception:
         lost.__cause__ = error
         return lost
     return cause
+
+
+def _refusal(head: bytes) -> HandshakeRefused | None:
+    """The HTTP status alone, if it is a refusal: it counts even if the rest never came or is malformed."""
+    line = _STATUS_LINE.match(head)
+    if line is None or line[1] == b"101":
+        return None
+    return HandshakeRefused(int(line[1]), _excerpt((line[2] or b"").decode("latin-1")))
 
 
 def _sentence(what: str, why: str) -> str:

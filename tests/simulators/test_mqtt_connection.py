@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -255,12 +256,18 @@ async def test_a_full_queue_drops_what_comes_later_and_counts_it(limits: Limits)
         for number in range(5):
             await publisher.ask(Publish("t", b"%010d" % number, 1, packet_id=1))
         assert b.broker.counters.dropped == 2
-        back = await b.peer("away", clean=False, properties=KEPT)
-        for number in range(3):
-            packet = await back.next()
-            assert isinstance(packet, Publish)
-            assert int(packet.payload) == number
-        assert await back.alive()
+        for _ in range(2):  # what has been delivered makes room
+            back = await b.peer("away", clean=False, properties=KEPT)
+            for number in range(3):
+                packet = await back.next()
+                assert isinstance(packet, Publish)
+                assert int(packet.payload) == number
+                back.send(Ack(PacketType.PUBACK, packet.packet_id))
+            assert await back.alive()
+            assert await back.ask(Farewell()) is None
+            for number in range(3):
+                await publisher.ask(Publish("t", b"%010d" % number, 1, packet_id=1))
+        assert b.broker.counters.dropped == 2
 
 
 @pytest.mark.asyncio
@@ -279,6 +286,60 @@ async def test_a_consumer_that_does_not_read_is_dropped_and_the_others_go_on() -
         await until(lambda: b.broker.counters.connections == 2)
         assert await publisher.alive()
         assert await quick.alive()
+
+
+async def stalled(b: Bench) -> Peer:
+    """A peer that has not read the 15 MB sent to it: more than any socket holds, less than the limit."""
+    peer, publisher = await b.peer(), await b.peer()
+    await peer.subscribe("t", 0)
+    for number in range(300):
+        publisher.send(Publish("t", b"%d " % number + bytes(50_000)))
+        await publisher.writer.drain()
+    assert await publisher.alive()
+    return peer
+
+
+async def takes_all(peer: Peer) -> None:
+    for number in range(300):
+        packet = await peer.next()
+        assert isinstance(packet, Publish)
+        assert int(packet.payload.split()[0]) == number
+
+
+@pytest.mark.asyncio
+async def test_a_consumer_that_falls_behind_within_the_limit_gets_everything() -> None:
+    async with bench() as b:
+        await takes_all(await stalled(b))
+        peer = await stalled(b)
+        stopping = asyncio.create_task(b.broker.__aexit__(None, None, None))
+        await takes_all(peer)
+        assert await peer.next() == Farewell(reason=Reason.SERVER_SHUTTING_DOWN)
+        await stopping
+
+
+@pytest.mark.asyncio
+async def test_a_consumer_that_does_not_read_does_not_hold_up_the_shutdown() -> None:
+    async with bench() as b:
+        await stalled(b)
+        async with asyncio.timeout(SOON):
+            await b.broker.__aexit__(None, None, None)
+        assert b.broker.counters.connections == 0
+
+
+@pytest.mark.asyncio
+async def test_a_client_with_nagles_algorithm_does_not_wait_for_delayed_acknowledgements() -> None:
+    async with bench() as b:
+        peer = await b.peer()
+        client: socket.socket = peer.writer.get_extra_info("socket")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        await peer.subscribe("t")
+        started = asyncio.get_running_loop().time()
+        for number in range(1, 26):
+            expected = Publish("t", b"", 1, packet_id=number)
+            assert await peer.ask(Publish("t", b"", 1, packet_id=1)) == expected
+            assert await peer.next() == Ack(PacketType.PUBACK, 1)
+            peer.send(Ack(PacketType.PUBACK, number))
+        assert asyncio.get_running_loop().time() - started < 0.5  # otherwise 25 times 40 ms
 
 
 @pytest.mark.asyncio
@@ -397,6 +458,30 @@ async def test_a_resumed_session_keeps_to_a_smaller_receive_maximum() -> None:
             assert packet == Publish("t", b"%d" % expected, 1, False, expected < 4, expected)
             assert await again.alive()
             again.send(Ack(PacketType.PUBACK, expected))
+
+
+@pytest.mark.asyncio
+async def test_a_clean_start_forgets_the_old_subscriptions() -> None:
+    async with bench() as b:
+        peer = await b.peer("me", properties=KEPT)
+        await peer.subscribe("t")
+        again = await b.peer("me")
+        answer = await again.ask(Publish("t", b"", 1, packet_id=1))
+        assert answer == Ack(PacketType.PUBACK, 1, Reason.NO_MATCHING_SUBSCRIBERS)
+
+
+@pytest.mark.asyncio
+async def test_a_session_does_not_expire_while_its_client_is_back() -> None:
+    async with bench() as b:
+        a_second: Properties = ((Property.SESSION_EXPIRY, 1),)
+        (await b.peer("back", properties=a_second)).writer.close()
+        await until(lambda: b.broker.counters.connections == 0)
+        await b.peer("back", clean=False, properties=a_second)
+        (await b.peer("later", properties=a_second)).writer.close()
+        await until(lambda: b.broker.counters.sessions == 1)
+        answer = await (await b.open()).ask(Connect(V5, "back", False))
+        assert isinstance(answer, ConnAck)
+        assert answer.session_present
 
 
 @pytest.mark.asyncio

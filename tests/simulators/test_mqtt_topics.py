@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.simulators.mqtt_topics import Grant, SubscriptionTree, matches, valid_filter
+from bridge.simulators.mqtt_topics import Grant, Message, RetainedMessages, SubscriptionTree, matches, valid_filter
 
 levels = st.sampled_from(["", "a", "b", "$x"])
 topics = st.lists(levels, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -72,3 +72,14 @@ def test_a_filter_of_many_levels_is_no_danger() -> None:
     assert tree.match(deep) == [("me", [Grant(0)])]
     tree.remove(deep, "me")
     assert tree.match(deep) == []
+
+
+def test_expired_retained_messages_are_not_shown_and_make_room() -> None:
+    retained = RetainedMessages(limit=20)
+    short = Message("a", bytes(10), 0, True, expires=5.0)
+    assert retained.store(short, 0.0)
+    assert not retained.store(Message("b", bytes(10), 0, True), 4.9)
+    assert retained.matching("#", 4.9) == [short]
+    assert retained.matching("a", 5.0) == []
+    assert retained.store(Message("b", bytes(10), 0, True), 5.0)
+    assert len(retained) == 1

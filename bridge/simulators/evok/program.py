@@ -68,7 +68,8 @@ class Program:
         everything.sort(key=lambda item: order.index(item.dev))
         self.items = {(item.dev, item.circuit): item for item in everything}
         for unit in units:  # start with a filled cache
-            unit.scan()
+            if unit.is_known:
+                unit.scan()
 
     def shape(self, item: Item) -> JsonObject:
         shape = item.shape()

@@ -48,10 +48,14 @@ class EvokSimulator:
         back_off: Annotated[float, "first pause in seconds after a failed scan; doubles up to 120 s"] = 1.0,
     ) -> None:
         is_old = version == 2
-        self.program = Program(units(rate, slow_every, is_old), one_wire_interval, all_filtered, is_old)
+        boards = units(rate, slow_every, is_old)
+        away = set(filter(None, absent.split(",")))
+        if unknown := away - {unit.name for unit in boards}:
+            raise ValueError(f"no unit {', '.join(unknown)}; there are {', '.join(unit.name for unit in boards)}")
+        for unit in boards:
+            unit.is_known = unit.name not in away
+        self.program = Program(boards, one_wire_interval, all_filtered, is_old)
         self.plant = Plant(self.program.items, day, seed, time.monotonic()) if lively else None
-        for name in filter(None, absent.split(",")):
-            self._unit(name).is_known = False
         self._busy, self._back_off = busy, back_off
         self._owserver_lives = True
         self._filters: dict[Connection, Filter] = {}

@@ -1,0 +1,77 @@
+"""Whether a command may go to the driver, and as what: everything that can be said without asking the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from bridge.access import Rules, refusal
+from bridge.catalogue import Catalogue
+from bridge.driver import Touch
+from bridge.model import Command, Json, Kind, Outcome, Point, Reply
+from bridge.overlay import PRESET, Preset, View
+from bridge.topics import DeviceTopics
+
+
+class Admission:
+    """Pure but for the catalogue, which it reads."""
+
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        catalogue: Catalogue,
+        rules: Rules,
+        presets: Mapping[str, Preset],
+        touches: Callable[[Command], Sequence[Touch]],
+    ) -> None:
+        self._topics, self._catalogue = topics, catalogue
+        self._rules, self._presets, self._touches = rules, presets, touches
+
+    def refuse(self, verb: str, command: Command) -> Reply | None:
+        """No such point, the wrong verb, a group that is not there; None: go on."""
+        point = self._catalogue.points.get(command.key)
+        if point is None:
+            return Reply(command.id, Outcome.REJECTED, f"there is no point {command.key!r}")
+        if (verb == "call") is not (point.kind is Kind.ACTION):
+            right = "call" if point.kind is Kind.ACTION else "set"
+            return Reply(command.id, Outcome.REJECTED, f"use {self._topics.base}/{right}/{command.key}")
+        if (reason := self._catalogue.offline(point.group)) is not None:
+            return Reply(command.id, Outcome.UNAVAILABLE, reason)
+        return None
+
+    def prepare(self, view: View, command: Command) -> Command:
+        """The command as the driver gets it; ValueError says in one sentence why it is rejected."""
+        if view.point.kind is Kind.ACTION:
+            return self._action(view.point, command)
+        value = view.point.accept(command.value)
+        self._allow(view.point, msgspec.structs.replace(command, value=value))
+        return msgspec.structs.replace(command, value=view.inward(value), timeout=_timeout(command, view.point))
+
+    def _action(self, point: Point, command: Command) -> Command:
+        command = msgspec.structs.replace(command, args=point.arguments_of(command.args))
+        if point.key.startswith(PRESET):
+            command = self._presets[point.key.removeprefix(PRESET)].apply(command)
+            point = self._catalogue.points[command.key]
+            command = msgspec.structs.replace(command, args=point.arguments_of(command.args))
+        self._allow(point, command)
+        return msgspec.structs.replace(command, timeout=_timeout(command, point))
+
+    def _allow(self, point: Point, command: Command) -> None:
+        reason = refusal(self._rules, point, command, self._touches(command), self._catalogue.points)
+        if reason is not None:
+            raise ValueError(reason)
+
+    def shown_by(self, command: Command) -> tuple[str, ...]:
+        """Keys of the points that may show what this command did."""
+        point = self._catalogue.points[command.key]
+        named: list[Json] = [
+            command.args.get(argument.name) for argument in point.arguments if argument.type == "point"
+        ]
+        keys = [command.key, *(key for key in named if isinstance(key, str))]
+        keys += [touch.key for touch in self._touches(command) if touch.point]
+        return tuple(dict.fromkeys(keys))
+
+
+def _timeout(command: Command, point: Point) -> float | None:
+    return point.timeout if command.timeout is None else command.timeout

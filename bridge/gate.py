@@ -1,0 +1,74 @@
+"""What a driver asked to be remembered is on disk before anything later goes out; urgent commands do not wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from bridge.driver import Fence, Send
+from bridge.model import Json, Result
+
+
+class Store(Protocol):
+    """Where a device's memory is kept."""
+
+    def memory(self, device: str) -> Mapping[str, Json]: ...
+
+    def remember(self, device: str, key: str, value: Json) -> None: ...
+
+    def committed(self) -> asyncio.Future[bool] | None:
+        """Done when all that was remembered is on disk; None: there is no disk."""
+
+
+class Gate:
+    """`send` performs an effect; `keep` stores a result of a device."""
+
+    def __init__(
+        self,
+        device: str,
+        store: Store,
+        keep: Callable[[str, Result], Awaitable[object]],
+        send: Callable[[Send | Fence], None],
+        opened: Callable[[], None],
+    ) -> None:
+        self._device, self._store, self._keep, self._send, self._opened = device, store, keep, send, opened
+        self._waiting: deque[Send | Fence] = deque()
+        self._closed_by: asyncio.Future[bool] | None = None
+        self._keeping: set[asyncio.Future[object]] = set()  # results on their way to the disk
+
+    def out(self, effect: Send | Fence, *, urgent: bool) -> None:
+        if self._closed_by is None or urgent:
+            self._send(effect)
+        else:
+            self._waiting.append(effect)
+
+    def release(self) -> None:
+        """Send what waited; called by the owner when it was told `opened`."""
+        while self._waiting and self._closed_by is None:
+            self._send(self._waiting.popleft())
+
+    def remember(self, key: str, value: Json) -> None:
+        """What is to be forgotten while a result is being stored may be what would fetch it again."""
+        if value is None and self._keeping:
+            asyncio.gather(*self._keeping).add_done_callback(lambda kept: self._forget(key, kept))
+            return
+        self._store.remember(self._device, key, value)
+        if (waiter := self._store.committed()) is not None:
+            self._closed_by = waiter
+            waiter.add_done_callback(self._open)
+
+    def keep(self, result: Result) -> None:
+        kept = asyncio.ensure_future(self._keep(self._device, result))
+        self._keeping.add(kept)
+        kept.add_done_callback(self._keeping.discard)
+
+    def _forget(self, key: str, kept: asyncio.Future[list[object]]) -> None:
+        if not kept.cancelled() and kept.exception() is None:
+            self._store.remember(self._device, key, None)
+
+    def _open(self, waiter: asyncio.Future[bool]) -> None:
+        if self._closed_by is waiter:
+            self._closed_by = None
+            self._opened()

@@ -1,0 +1,243 @@
+"""`check` and `schema`, what every command shares, and that the committed examples are current."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+import bridge
+from bridge import plugins
+from bridge.cli.configuration import toml
+from bridge.cli.main import main
+from bridge.settings import ConfigurationError, Settings, load
+from bridge.settings_advice import advice
+from bridge.settings_device import DeviceSettings
+from tests.installed_driver import install
+
+CONFIG = Path(bridge.__file__).parent.parent / "config"
+DRIVERS = ("evok", "im7", "ost", "zeiss_inspect")
+PLANTED = "planted-s3cret"
+TEXT = f"""
+[bridge]
+id = "gw"
+[mqtt]
+host = "10.0.0.1"
+username = "me"
+password = "{PLANTED}"
+[devices.io]
+driver = "toy"
+url = "ws://me:{PLANTED}@10.0.0.5/ws"
+pin = "{PLANTED}"
+token = "{PLANTED}"
+headers = {{ X-Key = "{PLANTED}" }}
+words = ["a\\"b", "Ω\\u007f\\n"]
+[devices.io.points."di/1_01"]
+as = "light"
+scale = 1e-30
+[devices.io.presets.slow]
+action = "job"
+args = {{ deep = {{ list = [1, {{ x = true }}] }}, empty = {{}} }}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    install(tmp_path, monkeypatch)
+    for name in [name for name in os.environ if name.startswith("LAB2MQTT_")]:
+        monkeypatch.delenv(name)
+    path = tmp_path / "lab2mqtt.toml"
+    path.write_text(TEXT)
+    path.chmod(0o600)
+    return path
+
+
+# --- check ---------------------------------------------------------------------------------------------
+
+
+def test_check_prints_what_is_in_effect_as_toml_that_can_be_read_again(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-c", str(file)]) == 0
+    printed = capsys.readouterr()
+    settings = load(file, {})
+    assert tomllib.loads(printed.out) == without_none(settings.masked())
+    assert settings.digest() in printed.out
+    assert PLANTED not in printed.out + printed.err
+
+
+def test_check_warns_of_what_is_valid_and_unwise(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.chmod(0o644)
+    assert main(["check", "-c", str(file)]) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in warnings] == [
+        "bridge.state_dir",
+        "mqtt.password",
+        "devices.io:",
+        str(file),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ('[mqtt.tls]\ninsecure = true\nca_ = ""', None),
+        ("[mqtt.tls]\ninsecure = true", "mqtt.tls.insecure: anybody"),
+        ('[mqtt.tls]\nca = "/no/such/file"', "mqtt.tls.ca: there is no file /no/such/file here"),
+        ("[mqtt]\nwill_delay = 30", "mqtt.will_delay is not below mqtt.session_expiry"),
+        ('[mqtt]\nhost = "10.0.0.1"', "nothing tells 10.0.0.1 who we are"),
+        ("", "no device is configured and enabled"),
+    ],
+)
+def test_advice(section: str, words: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "lab2mqtt.toml"
+    path.write_text('[bridge]\nid = "gw"\n' + section)
+    if words is None:
+        with pytest.raises(ConfigurationError):
+            load(path, {})
+        return
+    assert any(words in line for line in advice(load(path, {}), path))
+
+
+def test_a_configuration_that_is_safe_gets_no_advice(file: Path, tmp_path: Path) -> None:
+    text = TEXT.replace('[bridge]\nid = "gw"', f'[bridge]\nid = "gw"\nstate_dir = "{tmp_path}"')
+    file.write_text(text.replace('host = "10.0.0.1"', 'host = "10.0.0.1"\ntls = {}').replace("ws://", "wss://"))
+    assert advice(load(file, {}), file) == []
+
+
+def test_a_bad_configuration_exits_78_one_line_per_problem(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(TEXT + f'[nonsense]\npassword = "{PLANTED}"\n[mqtt.tls]\ninsecure = "{PLANTED}"\n')
+    assert main(["check", "-c", str(file)]) == 78
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split(": ")[:3] for line in printed.err.splitlines()] == [
+        ["lab2mqtt", str(file), "mqtt.tls.insecure"],
+        ["lab2mqtt", str(file), "nonsense"],
+    ]
+    assert "Traceback" not in printed.err
+
+
+def test_secrets_can_be_named_on_the_command_line(file: Path, tmp_path: Path) -> None:
+    assert main(["check", "-c", str(file), "--secrets", str(tmp_path / "none")]) == 78
+    assert main(["check", "-c", str(file), "--secrets", str(tmp_path)]) == 0
+
+
+def without_none(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def test_toml_writes_all_that_json_has() -> None:
+    table = {"a b": 1.5, "nan": float("inf"), "list": [1, {"x": "y"}], "empty": {}, "t": {"u": {"v": False}}}
+    assert tomllib.loads("\n".join(toml(table))) == table
+
+
+# --- the command line itself ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["chek"], ["check", "--nonsense"], ["check", "-c"]])
+def test_wrong_use_exits_64_and_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 64
+    assert capsys.readouterr().err.startswith("usage: lab2mqtt")
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    """Every command pays for what the command line imports: --version must answer at once."""
+    code = (
+        "import sys; from bridge.cli.main import parser; parser();"
+        "print([m for m in ('pydantic', 'structlog', 'numpy', 'websockets', 'paho', 'msgspec', 'asyncio', 'rich')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bridge", "check", "-c", str(CONFIG / "lab2mqtt.example.toml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=30)
+    assert b"Traceback" not in errors
+    assert b"BrokenPipe" not in errors
+
+
+# --- the committed files -------------------------------------------------------------------------------
+
+
+def test_the_committed_schema_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    message = "make it again: lab2mqtt schema > config/lab2mqtt.schema.json"
+    assert (CONFIG / "lab2mqtt.schema.json").read_text(encoding="utf-8") == capsys.readouterr().out, message
+
+
+def test_every_driver_has_its_variant_in_the_schema() -> None:
+    schema = json.loads((CONFIG / "lab2mqtt.schema.json").read_text(encoding="utf-8"))
+    for name in DRIVERS:
+        variant = schema["$defs"][f"device_{name}"]
+        assert variant["properties"]["driver"]["const"] == name
+        assert variant["additionalProperties"] is False
+        assert variant["properties"].keys() >= plugins.load(name).options.model_fields.keys() | {"url", "points"}
+        assert "options" not in variant["properties"]
+
+
+def example(*, at_rest: bool) -> str:
+    """The example as it is, or with every option that is at rest put to use."""
+    text = (CONFIG / "lab2mqtt.example.toml").read_text(encoding="utf-8")
+    return re.sub(r"^#(?=[\w\[\"])", "", text, flags=re.MULTILINE) if at_rest else text
+
+
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_the_example_is_valid(at_rest: bool, tmp_path: Path) -> None:
+    path = tmp_path / "lab2mqtt.toml"
+    path.write_text(example(at_rest=at_rest))
+    assert set(load(path, {}).devices) == {"io", "cell", "inspect", "dome"}
+
+
+def test_the_example_names_every_option_with_its_default() -> None:
+    given = tomllib.loads(example(at_rest=True))
+    tables = [*given["devices"].values()]
+    for name, model, found in (
+        *sections(Settings, [given], ""),
+        *((f"[{d}]", plugins.load(d).options, [t for t in tables if t["driver"] == d]) for d in DRIVERS),
+    ):
+        for attribute, field in model.model_fields.items():
+            key = field.alias or attribute
+            if (model, key) == (DeviceSettings, "options"):
+                continue
+            values = [table[key] for table in found if key in table]
+            assert values, f"{name}.{key} is not in the example"
+            default = field.get_default(call_default_factory=True, validated_data={"prefix": "homeassistant"})
+            if isinstance(default, bool | int | float | str) and not field.is_required():
+                assert default in values, f"{name}.{key} does not show its default {default!r}"
+
+
+def sections(
+    model: type[BaseModel], tables: list[dict[str, object]], path: str
+) -> Iterator[tuple[str, type[BaseModel], list[dict[str, object]]]]:
+    """Every model of the configuration with all tables of the example that are of its kind."""
+    yield path, model, tables
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        below = [table[key] for table in tables if key in table]
+        kinds = [field.annotation, *get_args(field.annotation)]
+        if get_origin(field.annotation) is dict:
+            below = [item for table in below if isinstance(table, dict) for item in table.values()]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel:
+                yield from sections(kind, [item for item in below if isinstance(item, dict)], f"{path}.{key}")

@@ -1,0 +1,180 @@
+"""DESIGN's layers, read from the imports: who may know whom, what stays pure, and how long a module may get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import bridge
+
+TOP = Path(bridge.__file__).parent
+LONGEST = 300  # lines
+
+# Values and pure functions: no clock, no sockets, no tasks. Drivers are too.
+PURE = {
+    "bridge.access", "bridge.catalogue", "bridge.claims", "bridge.commands", "bridge.device",
+    "bridge.discovery", "bridge.driver", "bridge.link", "bridge.model", "bridge.mqtt_values", "bridge.outbox",
+    "bridge.overlay", "bridge.payload", "bridge.pending", "bridge.policy", "bridge.proof", "bridge.topics",
+    "bridge.transcript", "bridge.values",
+}  # fmt: skip
+IMPURE = {
+    "asyncio", "time", "random", "uuid", "secrets", "threading", "socket", "ssl", "os", "pathlib", "subprocess",
+    "websockets", "paho", "structlog",
+}  # fmt: skip
+FOR_DRIVERS = ("bridge.model", "bridge.driver", "bridge.pending")
+MAY_SIMULATE = ("bridge.cli.demo", "bridge.cli.simulate")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One module named by one import statement."""
+
+    name: str
+    line: int
+    typing_only: bool  # under `if TYPE_CHECKING:`
+    late: bool  # inside a function
+
+    @property
+    def distribution(self) -> str:
+        return self.name.partition(".")[0]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(TOP.rglob("*.py")):
+        parts = path.relative_to(TOP.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def imports(module: str) -> tuple[Import, ...]:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return tuple(_imports(tree, typing_only=False, late=False))
+
+
+def _imports(node: ast.AST, *, typing_only: bool, late: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield Import(alias.name, child.lineno, typing_only, late)
+            case ast.ImportFrom(module=source, names=names, level=level):
+                assert source is not None, "relative imports hide who knows whom"
+                assert level == 0, "relative imports hide who knows whom"
+                for alias in names:
+                    whole = f"{source}.{alias.name}"
+                    yield Import(whole if whole in MODULES else source, child.lineno, typing_only, late)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from _imports(child, typing_only=True, late=late)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                yield from _imports(child, typing_only=typing_only, late=True)
+            case _:
+                yield from _imports(child, typing_only=typing_only, late=late)
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def is_driver(module: str) -> bool:
+    return module.startswith("bridge.drivers.")
+
+
+def family(driver: str) -> str:
+    """`bridge.drivers.evok_points` and `bridge.drivers.evok.points` belong to `bridge.drivers.evok`."""
+    head = ".".join(driver.split(".")[:3])
+    owners = [other for other in MODULES if is_driver(other) and f"{head}_".startswith(f"{other}_")]
+    return min(owners, key=len, default=head)
+
+
+every_module = pytest.mark.parametrize("module", MODULES)
+
+
+def test_the_walk_sees_imports_wherever_they_stand() -> None:
+    source = "import os\nif TYPE_CHECKING:\n    import numpy as np\ndef f():\n    from a.b import c\n"
+    found = list(_imports(ast.parse(source), typing_only=False, late=False))
+    assert found == [Import("os", 1, False, False), Import("numpy", 3, True, False), Import("a.b", 5, False, True)]
+    assert any(name.name == "bridge.model" for name in imports("bridge.driver"))
+
+
+@every_module
+def test_the_model_knows_nobody_and_the_pure_half_only_itself(module: str) -> None:
+    if module not in PURE:
+        return
+    allowed = {"bridge", *PURE} if module != "bridge.model" else set()
+    for name in imports(module):
+        assert name.distribution != "bridge" or name.name in allowed, f"{module}:{name.line} imports {name.name}"
+
+
+@every_module
+def test_the_pure_half_and_drivers_touch_no_clock_socket_or_task(module: str) -> None:
+    if module not in PURE and not is_driver(module):
+        return
+    for name in imports(module):
+        assert name.typing_only or name.distribution not in IMPURE, f"{module}:{name.line} imports {name.name}"
+
+
+@every_module
+def test_drivers_know_the_contract_and_modules_of_their_own(module: str) -> None:
+    if not is_driver(module):
+        return
+    for name in imports(module):
+        own = is_driver(name.name) and family(name.name) == family(module)
+        assert name.distribution != "bridge" or own or name.name in FOR_DRIVERS, (
+            f"{module}:{name.line} imports {name.name}"
+        )
+
+
+@every_module
+def test_nobody_else_knows_a_driver_by_name(module: str) -> None:
+    if is_driver(module):
+        return
+    for name in imports(module):
+        assert not is_driver(name.name), f"{module}:{name.line} imports {name.name}: drivers come by entry point"
+
+
+@every_module
+def test_simulators_share_nothing_with_the_bridge(module: str) -> None:
+    inside = within(module, "bridge.simulators")
+    for name in imports(module):
+        known = within(name.name, "bridge.simulators")
+        if inside:
+            assert name.distribution != "bridge" or known, f"{module}:{name.line} imports {name.name}"
+        elif known:
+            assert module.startswith(MAY_SIMULATE), f"{module}:{name.line} imports {name.name}"
+
+
+@every_module
+def test_the_command_line_stands_above_all(module: str) -> None:
+    for name in imports(module):
+        if within(name.name, "bridge.cli"):
+            assert within(module, "bridge.cli", "bridge.__main__"), f"{module}:{name.line} imports {name.name}"
+        if name.name == "bridge.app":
+            assert within(module, "bridge.cli"), f"{module}:{name.line} imports {name.name}"
+
+
+@every_module
+def test_numpy_is_imported_late(module: str) -> None:
+    if is_driver(module) or within(module, "bridge.simulators"):
+        return
+    for name in imports(module):
+        assert name.distribution != "numpy" or name.typing_only or name.late, (
+            f"{module}:{name.line} imports numpy at once: every start of the daemon would pay for it"
+        )
+
+
+@every_module
+def test_a_module_opens_with_its_one_idea_and_stays_short(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), f"{module} does not say what it is"
+    assert len(text.splitlines()) <= LONGEST, f"{module} has {len(text.splitlines())} lines: more than one idea?"
