@@ -7,30 +7,29 @@ A command's: Mqtt -> Uplink -> Intake -> Device.submit -> Session -> Driver.subm
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from time import monotonic, time
 
 import structlog
 
-from bridge import __version__, health, payload
+from bridge import __version__, configured, payload
 from bridge.claims import Claims
 from bridge.commands import Ticket
 from bridge.device import Device
 from bridge.fleet import Fleet
+from bridge.herald import Herald
 from bridge.intake import Clock, Intake
 from bridge.journal import Journal
 from bridge.keeper import keep
 from bridge.memory import Memory
-from bridge.model import Json, Reply
-from bridge.mqtt import ConnectionSettings, Filter, Message, Will
+from bridge.model import Reply
+from bridge.mqtt import Filter, Message
 from bridge.outbox import Outbox, Publication
 from bridge.publisher import Publisher
-from bridge.runner import Runner, profile
+from bridge.runner import Runner
 from bridge.session import Tools
 from bridge.settings import ConfigurationError, Settings
 from bridge.shipping import Shipping
-from bridge.tls import client_context
 from bridge.topics import Topics
 from bridge.uplink import Uplink
 from bridge.workers import Workers
@@ -53,12 +52,13 @@ class Daemon:
         names = [name for name, device in settings.devices.items() if device.enabled]
         self.topics = Topics(bridge.root, bridge.id)
         self.outbox = Outbox()
-        self.publisher = Publisher(self.outbox, self._set_aside)
         path = None if bridge.state_dir is None else bridge.state_dir / "journal.db"
         self.journal = Journal.open(path, time())
+        self.herald = herald = Herald(settings, self.topics, self.outbox, self.journal)
+        self.publisher = herald.publisher = Publisher(self.outbox, herald.set_aside, herald.gap)
         self._claims = Claims(self.topics, names)
-        self.fleet = Fleet(self._claims, self.publisher.flush, self._health)
-        self.intake = Intake(
+        self.fleet = herald.fleet = Fleet(self._claims, self.publisher.flush, herald.tell_health)
+        self.intake = herald.intake = Intake(
             self.topics,
             self.fleet.devices,
             self.journal,
@@ -66,10 +66,14 @@ class Daemon:
             bridge.expires,
             bridge.response_prefix,
             self._commit,
-            self._refused,
+            herald.refused,
             _audit,
         )
-        self.uplink = Uplink(_connection(settings, self.topics), self.topics, self._filters, self.publisher, self)
+        try:
+            connection = configured.broker(settings, self.topics)
+        except ValueError as error:
+            raise ConfigurationError([f"mqtt.tls: {error}"]) from None
+        self.uplink = herald.uplink = Uplink(connection, self.topics, self._filters, self.publisher, self)
         self._workers = Workers()
         self.shipping = Shipping(
             bridge.state_dir,
@@ -79,23 +83,17 @@ class Daemon:
             self.publisher.flush,
             self.uplink.largest_packet,
         )
-        self._tools = Tools(
-            Memory(self.journal, self._commit), self._workers.compute, self.shipping.keep, self.publisher.flush
-        )
+        memory = Memory(self.journal, self._commit)
+        self._tools = Tools(memory, self._workers.compute, self.shipping.keep, self.publisher.flush)
         for name in names:
             self._add(name)
-        self._started = monotonic()
         self._proved = asyncio.Event()
-        self._trouble: dict[str, str] = {}
-        self._noticed: Counter[str] = Counter()
 
     def _add(self, name: str) -> None:
-        topics = self.topics.device(name)
-        device = Device(profile(name, self._settings), topics, self.outbox, self._answer)
+        profile, topics = configured.profile(name, self._settings), self.topics.device(name)
+        device = Device(profile, topics, self.outbox, self._answer, self.herald.link_changed)
         try:
-            runner = Runner(
-                device, self._settings.devices[name], self._tools, lambda data: self._event("link", data)
-            )
+            runner = Runner(device, self._settings.devices[name], self._tools)
         except ValueError as error:
             raise ConfigurationError([f"devices.{name}: {error}"]) from None
         self.fleet.add(device, runner)
@@ -142,7 +140,7 @@ class Daemon:
             await asyncio.sleep(HEALTH)
             for device in self.fleet.devices.values():
                 device.refresh_link()
-            self._health()
+            self.herald.tell_health()
 
     # --- what the broker's connection asks -------------------------------------------------------------
 
@@ -157,12 +155,10 @@ class Daemon:
 
     def announce(self) -> Iterator[Publication]:
         yield from self.fleet.announce()
-        yield Publication(self.topics.info, self._info(), retain=True)
-        yield Publication(self.topics.health, self._health_now().encode(), retain=True)
+        yield from self.herald.announce()
 
     def trouble(self, reason: str) -> None:
-        self._trouble["broker"] = reason
-        self._health()
+        self.herald.trouble(reason)
 
     def message(self, message: Message) -> None:
         """A command, or news of other bridges."""
@@ -172,7 +168,7 @@ class Daemon:
                 self.fleet.review()
             return
         if self.outbox.answers > ANSWERS:
-            self._refused("overload", "too many answers wait to be published", message.topic)
+            self.herald.refused("overload", "too many answers wait to be published", message.topic)
         elif address.device is None:
             self._called(message, address.key)
         else:
@@ -183,7 +179,7 @@ class Daemon:
     def _called(self, message: Message, verb: str) -> None:
         """`_bridge/{id}/call/{verb}`."""
         if message.retain or message.dup:
-            self._refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
+            self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
             return
         known = verb == "refresh"
         if known:
@@ -193,56 +189,8 @@ class Daemon:
         text = payload.json({"outcome": outcome, "final": True, "detail": detail})
         self.outbox.answer(Publication(self.topics.reply(None, verb), text))
 
-    # --- what is said about the bridge ------------------------------------------------------------------
-
     def _answer(self, ticket: Ticket, reply: Reply) -> None:
         self.intake.answer(ticket, reply, time(), ticket.proofs)
-
-    def _event(self, name: str, data: Mapping[str, object]) -> None:
-        text = payload.json({"event_type": name, "time": payload.timestamp(time()), **data})
-        self.outbox.occurrence(Publication(self.topics.event(name), text))
-
-    def _refused(self, kind: str, reason: str, topic: str) -> None:
-        self._noticed[kind] += 1
-        log.warning("command not carried out", kind=kind, reason=reason, topic=topic)
-        self._event("refused", {"kind": kind, "reason": reason, "topic": topic})
-
-    def _set_aside(self, reason: str, topic: str) -> None:
-        log.error("a message cannot be published", topic=topic, reason=reason)
-        self._event("refused", {"kind": "publication", "reason": reason, "topic": topic})
-
-    def _info(self) -> bytes:
-        devices: dict[str, Json] = {
-            name: {"driver": self._settings.devices[name].driver, "name": self._settings.devices[name].name}
-            for name in self.fleet.devices
-        }
-        drivers = sorted({self._settings.devices[name].driver for name in self.fleet.devices})
-        return health.info(__version__, drivers, devices, self._settings.digest())
-
-    def _health(self) -> None:
-        self.outbox.state(Publication(self.topics.health, self._health_now().encode(), retain=True))
-        self.publisher.flush()
-
-    def _health_now(self) -> health.Health:
-        fleet, outbox = self.fleet, self.outbox
-        lag, fleet.lag = fleet.lag, 0.0
-        trouble = [*self._trouble.values(), self.journal.trouble or ""]
-        return health.Health(
-            time=payload.timestamp(time()),
-            uptime=round(monotonic() - self._started, 1),
-            links={name: device.link.shown or device.link.state for name, device in fleet.devices.items()},
-            conflicts=dict(fleet.conflicts),
-            trouble=tuple(text for text in trouble if text),
-            queues={"answers": outbox.answers, "states": outbox.states, "occurrences": outbox.occurrences},
-            published=self.publisher.published,
-            merged=outbox.merged,
-            dropped=dict(outbox.dropped),
-            refused=dict(self.publisher.refused),
-            outcomes={outcome.value: count for outcome, count in self.intake.outcomes.items()},
-            loop_lag=round(lag, 4),
-            memory=health.memory(),
-            round_trip=self.uplink.proof.round_trip,
-        )
 
     def _commit(self) -> asyncio.Task[bool] | None:
         """What was written to the journal so far is on disk when this is done; None: there is no disk."""
@@ -258,33 +206,4 @@ def _audit(ticket: Ticket, reply: Reply) -> None:
         args=ticket.command.args or None,
         outcome=reply.outcome.value,
         detail=reply.detail,
-    )
-
-
-def _connection(settings: Settings, topics: Topics) -> ConnectionSettings:
-    mqtt, tls = settings.mqtt, None
-    if mqtt.tls is not None:
-        try:
-            tls = client_context(
-                ca=mqtt.tls.ca,
-                certificate=mqtt.tls.certificate,
-                key=mqtt.tls.key,
-                minimum_version=mqtt.tls.minimum_version,
-                insecure=mqtt.tls.insecure,
-            )
-        except ValueError as error:
-            raise ConfigurationError([f"mqtt.tls: {error}"]) from None
-    return ConnectionSettings(
-        host=mqtt.host,
-        port=mqtt.port,
-        client_id=settings.client_id,
-        protocol=mqtt.protocol,
-        username=mqtt.username,
-        password=None if mqtt.password is None else mqtt.password.get_secret_value(),
-        tls=tls,
-        will=Will(topics.status, b"offline", delay=mqtt.will_delay),
-        keepalive=mqtt.keepalive,
-        session_expiry=mqtt.session_expiry,
-        receive_maximum=mqtt.receive_maximum,
-        timeout=mqtt.timeout,
     )

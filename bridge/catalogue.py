@@ -121,6 +121,8 @@ class Catalogue:
             self._publish(Publication(topic, b"", retain=True))
 
     def _remove(self, key: str) -> None:
+        if any(key in points for points in self._groups.values()):
+            return  # it moved to another group
         self._views.pop(key, None)
         self.points.pop(key, None)
         self._values.drop(key)

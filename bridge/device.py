@@ -67,7 +67,10 @@ class Profile:
 
 
 class Device:
-    """`answer(ticket, reply)` takes what becomes of commands. Results go another way (bridge.shipping)."""
+    """`answer(ticket, reply)` takes what becomes of commands, `changed` is told when it becomes ready or offline.
+
+    Results go another way (bridge.shipping).
+    """
 
     def __init__(
         self,
@@ -75,9 +78,10 @@ class Device:
         topics: DeviceTopics,
         outbox: Outbox,
         answer: Callable[[Ticket, Reply], None],
+        changed: Callable[[Device], None] = lambda device: None,
     ) -> None:
         self.profile, self.topics, self._outbox = profile, topics, outbox
-        self._answer_out = answer
+        self._answer_out, self._changed = answer, changed
         self.link = Link(profile.bridge, since=time())
         self.values = Values(topics, outbox.state, profile.plain)
         self.catalogue = Catalogue(
@@ -136,7 +140,8 @@ class Device:
                 self.link.info = info
                 for status in self.catalogue.unheard():
                     self.catalogue.enter(status)
-                self.enter(State.READY, wall)
+                kept = (self.link.reason, self.link.shown) if self.link.shown else ("", "")
+                self.enter(State.READY, wall, *kept)  # a condition that the driver told of holds on
 
     def _happened(self, event: Happened, wall: float) -> None:
         data = {"event_type": event.name, "time": payload.timestamp(wall), **event.data}
@@ -180,6 +185,7 @@ class Device:
         self._outbox.state(self._link())
         if self.ready is not was:
             self._outbox.state(self._status())
+            self._changed(self)
 
     def lose(self, reason: str, *, for_good: bool = False) -> None:
         """The connection is gone: settle what nobody will answer now."""

@@ -105,12 +105,14 @@ class Intake:
             origin = msgspec.structs.replace(origin, remembered=True)
             self._journal.record_command(id_, message.topic, digest(message.payload), clock.wall)
         try:
-            expires_at = self._deadline(wish, message.meta.expiry, clock)
+            expires_at = self._deadline(wish, message.meta.expiry, self._limit(wish, device, address), clock)
         except ValueError as error:
             self._refuse(origin, id_, Outcome.REJECTED, str(error), clock)
             return
         if expires_at <= clock.now:
-            self._refuse(origin, id_, Outcome.EXPIRED, self._too_old(wish, clock), clock)
+            self._refuse(
+                origin, id_, Outcome.EXPIRED, self._too_old(wish, self._limit(wish, device, address), clock), clock
+            )
             return
         command = Command(id_, address.key, wish.value, wish.args, expires_at, wish.timeout, wish.expect, origin)
         committed = self._commit() if origin.remembered and not device.urgent(address.key) else None
@@ -120,7 +122,15 @@ class Intake:
             later = device.submit
             committed.add_done_callback(lambda _: later(address.verb, command, origin, monotonic(), clock.wall))
 
-    def _deadline(self, wish: Wish, remaining: int | None, clock: Clock) -> float:
+    def _limit(self, wish: Wish, device: Device, address: Address) -> float:
+        """For how many seconds the command is good: its own word, the point's, or the bridge's."""
+        if wish.expires is not None:
+            return wish.expires
+        point = device.catalogue.points.get(address.key)
+        return self._expires if point is None or point.expires is None else point.expires
+
+    @staticmethod
+    def _deadline(wish: Wish, remaining: int | None, limit: float, clock: Clock) -> float:
         """Until when the command may be sent, on the loop's clock. ValueError: the clocks do not agree."""
         age = clock.age
         if wish.sent is not None:
@@ -130,13 +140,12 @@ class Intake:
             age = max(0.0, age)
         elif remaining is not None and wish.expires is None:
             return clock.now + remaining  # the publisher said how long, and the broker counted down
-        expires = self._expires if wish.expires is None else wish.expires
-        deadline = clock.now - age + expires
+        deadline = clock.now - age + limit
         return deadline if remaining is None else min(deadline, clock.now + remaining)
 
-    def _too_old(self, wish: Wish, clock: Clock) -> str:
+    @staticmethod
+    def _too_old(wish: Wish, limit: float, clock: Clock) -> str:
         age = clock.age if wish.sent is None else clock.wall - wish.sent
-        limit = self._expires if wish.expires is None else wish.expires
         if age == math.inf:
             return "it waited in the broker while this bridge was away, nobody knows for how long"
         return f"it may be {age:.1f} s old, and it is good for {limit:g} s"
@@ -150,7 +159,8 @@ class Intake:
             self._refuse(origin, known.id, Outcome.REJECTED, detail, clock)
             return
         ticket = device.commands.get(known.id)
-        if ticket is not None and origin not in ticket.origins:
+        asked = [(o.topic, o.correlation) for o in ticket.origins if isinstance(o, Origin)] if ticket else []
+        if ticket is not None and (origin.topic, origin.correlation) not in asked:
             ticket.origins.append(origin)
         if isinstance(known.answer, Mapping):
             self._publish(origin, payload.json(known.answer), ())

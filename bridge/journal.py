@@ -194,7 +194,7 @@ class Journal:
             self._contents.open.pop(record.id, None)
             self._contents.final.pop(record.id, None)
             (self._contents.final if record.final else self._contents.open)[record.id] = record
-            batch.commands[record.id] = record
+            batch.put_command(record)
 
     def _forget(self, command_id: str) -> None:
         with self._changing() as batch:

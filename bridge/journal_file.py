@@ -26,7 +26,7 @@ CREATE TABLE memory (device TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (de
 CREATE TABLE commands (
     id TEXT PRIMARY KEY, topic TEXT NOT NULL, digest BLOB NOT NULL, received REAL NOT NULL,
     final INTEGER NOT NULL, answer BLOB NOT NULL, touched REAL NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE occurrences (
     seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL,
     properties BLOB NOT NULL, time REAL NOT NULL
@@ -97,6 +97,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.memory) + len(self.commands) + len(self.added) + len(self.gone)
 
+    def put_command(self, record: CommandRecord) -> None:
+        """At the end, even if it was here: the rows keep the order in which commands were last touched."""
+        self.commands.pop(record.id, None)
+        self.commands[record.id] = record
+
     def remove(self, seq: int) -> None:
         """An occurrence goes; one that never reached the disk leaves no trace there."""
         if self.added.pop(seq, None) is None:
@@ -164,8 +169,8 @@ class JournalFile:
             yield (device, key), value
 
     def _commands(self) -> Iterator[CommandRecord]:
-        rows = self._connection.execute(
-            "SELECT id, topic, digest, received, touched, final, answer FROM commands ORDER BY touched, received"
+        rows = self._connection.execute(  # a row that was replaced is a new one, with the highest rowid
+            "SELECT id, topic, digest, received, touched, final, answer FROM commands ORDER BY rowid"
         )
         for command_id, topic, payload_digest, received, touched, final, answer in rows:
             msgspec.json.decode(answer)

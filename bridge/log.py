@@ -19,7 +19,7 @@ MASK = "***"
 _SECRET_KEY = re.compile(
     r"passw|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
 )
-_URL_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_URL_USER = re.compile(r"(?<=://)[^/\s]+(?=@)")
 # syslog's numbers, as sd-daemon(3) wants them at the head of a line
 _JOURNAL_LEVEL = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 # At debug level these write whole frames and handshakes, credentials and all.

@@ -40,7 +40,7 @@ class Outbox:
         self._bytes = 0
         self.merged = 0
         self.dropped: Counter[str] = Counter()  # occurrences lost, by topic
-        self.lost = 0  # occurrences lost since `gap` was asked last
+        self.lost = 0  # occurrences lost and not yet told of
 
     def __len__(self) -> int:
         return len(self._answers) + len(self._states) + len(self._occurrences)
@@ -76,6 +76,12 @@ class Outbox:
             self._bytes -= len(oldest.payload)
             self.dropped[oldest.topic] += 1
             self.lost += 1
+
+    def head(self, gap: Publication) -> None:
+        """The word of what was lost goes before what is left."""
+        self.lost = 0
+        self._occurrences.appendleft(gap)
+        self._bytes += len(gap.payload)
 
     def restart(self, states: Iterable[Publication]) -> None:
         """A new connection: the states are told from the beginning, in this order."""

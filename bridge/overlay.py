@@ -73,7 +73,7 @@ def view(point: Point, overlays: Mapping[str, Overlay], defaults: tuple[Policy, 
     """The point with every overlay whose pattern matches its key, in the order of the configuration.
 
     `defaults`: the bridge's and the device's policy. They win over what the driver suggests only where they say
-    something; a point's own overlay wins over all. `min_interval = 0` anywhere switches the driver's suggestion off.
+    something; a point's own overlay wins over all. `min_interval = 0` anywhere switches that suggestion off.
     """
     found = [overlay for pattern, overlay in overlays.items() if fnmatchcase(point.key, pattern)]
     configured = [*defaults, *(overlay.policy for overlay in found)]

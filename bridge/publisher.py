@@ -14,10 +14,12 @@ REFUSED = 0x80  # PUBACK codes from here on
 
 
 class Publisher:
-    """`report(reason, topic)` is told of what can never be sent."""
+    """`report(reason, topic)` is told of what can never be sent; `gap(lost)` is the word of lost occurrences."""
 
-    def __init__(self, outbox: Outbox, report: Callable[[str, str], None]) -> None:
-        self._outbox, self._report = outbox, report
+    def __init__(
+        self, outbox: Outbox, report: Callable[[str, str], None], gap: Callable[[int], Publication]
+    ) -> None:
+        self._outbox, self._report, self._gap = outbox, report, gap
         self._mqtt: Mqtt | None = None
         self._flying: dict[int, tuple[Lane, Publication]] = {}
         self._strikes: Counter[Publication] = Counter()
@@ -35,8 +37,8 @@ class Publisher:
         """The connection is gone. What was in flight goes again, unless it seems to be what kills connections."""
         self._mqtt = None
         again: dict[Lane, list[Publication]] = {lane: [] for lane in Lane}
+        self._strikes = Counter({item: self._strikes[item] + 1 for _, item in self._flying.values()})
         for lane, item in self._flying.values():
-            self._strikes[item] += 1
             if self._strikes[item] >= STRIKES:
                 self._poison.add(item)
                 self._set_aside(f"in flight at {STRIKES} lost connections in a row", item)
@@ -56,6 +58,8 @@ class Publisher:
             return
         while (item := outbox.next_answer()) is not None and self._send(mqtt, item):
             pass
+        if outbox.lost and mqtt.room:
+            outbox.head(self._gap(outbox.lost))
         for _ in range(OCCURRENCES_AT_ONCE):
             if (item := outbox.next_occurrence()) is None or not self._send(mqtt, item):
                 break

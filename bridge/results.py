@@ -56,8 +56,8 @@ def store(
     `now`: seconds since the epoch; it begins the name, so that names sort by time. Room is made before, the limits
     are kept afterwards. ValueError: not one name and unit per column. OSError: the disk takes no more, and nothing
     is left behind; when only the CSV found no room, `csv` of the answer is None.
-    Blocks 0.3 s per 100 MB without CSV and 2.5 s with it; another thread then waits up to 10 ms for the GIL, so call
-    it in a thread at least. One call at a time for a directory.
+    Blocks 0.3 s per 100 MB without CSV and 2.5 s with it; another thread then waits up to 10 ms for the GIL, so
+    call it in a thread at least. One call at a time for a directory.
     """
     if not (result.rows.ndim == 2 and result.rows.shape[1] == len(result.columns) == len(result.units)):
         raise ValueError(f"{result.rows.shape} rows, {len(result.columns)} columns, {len(result.units)} units")

@@ -69,7 +69,7 @@ class Origin:
 def lines(error: ValidationError, root: type[BaseModel], origins: Sequence[Origin]) -> list[str]:
     """One line per problem. `origins`: the file first, then what is laid over it."""
     return [
-        _line(detail, root, origins)
+        _on_one_line(_line(detail, root, origins))
         for detail in error.errors(include_url=False)
         if detail["type"] != "default_factory_not_called"  # it depends on a value that is wrong
     ]
@@ -98,6 +98,10 @@ def _line(detail: ErrorDetails, root: type[BaseModel], origins: Sequence[Origin]
     return f"{place}: {text}{given}"
 
 
+def _on_one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _expectation(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -116,7 +120,7 @@ def _given(detail: ErrorDetails) -> str:
     if isinstance(value, bool | int | float):
         return f", given {json.dumps(value)}"
     if isinstance(value, str) and detail["type"] not in ("dict_type", "model_type"):
-        shown = re.sub(r"//[^/]*@", "//***@", value)
+        shown = re.sub(r"//\S*@", "//***@", value)
         return f", given {json.dumps(shown[:80], ensure_ascii=False)}"
     return f", given a {'text' if isinstance(value, str) else type(value).__name__}"
 

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaValue, models_json_schema
 
-from bridge import plugins
 from bridge.settings import Settings
 from bridge.settings_device import DeviceSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema(drivers: Sequence[str]) -> JsonSchemaValue:
-    """The schema with a variant of the device's table for each of these drivers; PluginError if one has none."""
-    options = {name: plugins.load(name).options for name in drivers}
+def schema(options: Mapping[str, type[BaseModel]]) -> JsonSchemaValue:
+    """The schema with a variant of the device's table for each driver. `options`: their models by name."""
     models: list[type[BaseModel]] = [Settings, DeviceSettings, *options.values()]
     references, document = models_json_schema([(model, "validation") for model in models], by_alias=True)
     definitions: dict[str, JsonSchemaValue] = document["$defs"]
 
-    def taken(model: type[BaseModel]) -> JsonSchemaValue:
-        return definitions.pop(references[model, "validation"]["$ref"].removeprefix("#/$defs/"))
-
-    top, common = taken(Settings), taken(DeviceSettings)
-    definitions |= {f"device_{name}": _variant(common, name, taken(model)) for name, model in options.items()}
-    definitions.pop("BaseModel", None)  # what `options` looks like to pydantic
+    names = {model: references[model, "validation"]["$ref"].removeprefix("#/$defs/") for model in models}
+    top, common = definitions[names[Settings]], definitions[names[DeviceSettings]]
+    for name, model in options.items():
+        definitions[f"device_{name}"] = _variant(common, name, definitions[names[model]])
+    for merged in {*names.values(), "BaseModel"}:  # BaseModel: what `options` looks like to pydantic
+        del definitions[merged]
     devices = top["properties"]["devices"]["patternProperties"]
     for pattern in devices:
         devices[pattern] = {"oneOf": [{"$ref": f"#/$defs/device_{name}"} for name in options]}

@@ -93,7 +93,7 @@ class Shipping:
 
     async def _room(self, *, none_waiting: bool = False) -> None:
         while self._outbox.occurrences > (0 if none_waiting else AHEAD):
-            await asyncio.sleep(0.02)  # the broker's pace; nobody tells when a lane empties
+            await asyncio.sleep(0.02)
 
     def close(self) -> None:
         if self._temporary is not None:

@@ -76,11 +76,13 @@ class Uplink:
         """One connection, from its beginning to its end; raises what ended it."""
         mqtt = Mqtt(self._settings, self._message, self._acknowledged, self._publisher.flush)
         begun = None
+        self.proof.connected(monotonic(), session_present=True)  # kept messages may come before connect() returns
         try:
             await mqtt.connect()
             begun = monotonic()
             self.mqtt = mqtt
-            self.proof.connected(begun, session_present=mqtt.limits.session_present)
+            if not mqtt.limits.session_present:
+                self.proof.connected(begun, session_present=False)
             await self._subscribe(mqtt)
             await self._prove(mqtt)
             self._publisher.attach(mqtt, [*self._owner.announce(), self.online])

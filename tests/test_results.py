@@ -115,7 +115,7 @@ def test_no_job_and_no_name_leads_out_of_the_directory(
     shutil.rmtree(directory.parent)
 
 
-@pytest.mark.parametrize("job", ["../../etc/passwd", "/root/x", "..", ".", "", "a/b", "x" * 400, "ö*?[a]"])
+@pytest.mark.parametrize("job", ["../../etc/passwd", "/etc/x", "..", ".", "", "a/b", "x" * 400, "ö*?[a]"])
 def test_bad_names(tmp_path: Path, job: str) -> None:
     stored = store(tmp_path / "in", "cell", result(job=job, name=job), NOW, ROOMY)
     assert stored.path.parent == tmp_path / "in"

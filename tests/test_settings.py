@@ -266,6 +266,7 @@ PLANTED = "planted-s3cret"
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}@host:99999/"\n',
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}@host/#fragment"\n',
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}@host/"\npassword = "{PLANTED}"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "ws://me:x/{PLANTED}@host/"\n',
         DEVICE + f'username = "m:e"\npassword = "{PLANTED}"\n',
         DEVICE + f'headers = {{ X-Key = "{PLANTED}\\n" }}\n',
         DEVICE + f'headers = "{PLANTED}"\n',

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from bridge.cli import Exit
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from bridge.settings import Settings
 
 Subparsers = argparse._SubParsersAction  # its only name
@@ -75,7 +77,13 @@ def _schema(options: argparse.Namespace) -> int:
     from bridge import plugins
     from bridge.settings_schema import schema
 
-    print(json.dumps(schema(plugins.names()), indent=2, ensure_ascii=False))
+    models: dict[str, type[BaseModel]] = {}
+    for name in plugins.names():
+        try:
+            models[name] = plugins.load(name).options
+        except plugins.PluginError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    print(json.dumps(schema(models), indent=2, ensure_ascii=False))
     return Exit.OK
 
 

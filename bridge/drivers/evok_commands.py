@@ -15,7 +15,7 @@ from msgspec import Struct
 from bridge.driver import Touch
 from bridge.drivers.evok_frames import ALIASES
 from bridge.drivers.evok_objects import Known
-from bridge.model import Argument, Command, Json, Kind, Point, Scalar, boolean, in_range
+from bridge.model import Argument, Command, Json, Kind, Point, Scalar, boolean, in_range, point_key
 
 PULSED = frozenset({"do", "ro", "led"})
 _ALIAS = re.compile(r"[A-Za-z0-9._-]*")
@@ -133,7 +133,7 @@ ACTIONS = (PULSE, EVOK_SET)
 def key_of(args: Mapping[str, Json]) -> str:
     """The key of the object that an `evok_set` names, whatever it calls its type."""
     dev = str(args.get("dev"))
-    return f"{ALIASES.get(dev, dev)}/{args.get('circuit')}"
+    return point_key(ALIASES.get(dev, dev), str(args.get("circuit")))
 
 
 def fields_of(args: Mapping[str, Json]) -> dict[str, Json]:

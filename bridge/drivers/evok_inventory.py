@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from bridge.drivers.evok_boards import Boards
 from bridge.drivers.evok_frames import Record
 from bridge.drivers.evok_objects import Known
-from bridge.drivers.evok_points import LABELS, ON_BOARDS, SILENT, points_of
+from bridge.drivers.evok_points import EXPECTED, LABELS, ON_BOARDS, points_of
 from bridge.model import Declared, Event, Happened, Point
 
 MOST_KINDS = 50  # of unexpected things reported in one connection
@@ -69,7 +69,7 @@ class Inventory:
             if self._wanted(record.kind) and record.circuit:
                 self._declare(record)
                 continue
-            if record.kind not in SILENT | LABELS.keys():
+            if record.kind not in EXPECTED:
                 yield from self.unexpected(f"object type {record.dev!r}" if record.dev else "message without dev")
             if record.circuit and record.dev != "relay" and len(self._ignored) < MOST_KINDS:
                 self._ignored.add(record.dev)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from bridge.drivers.evok_boards import NEVER, silence
 from bridge.drivers.evok_frames import Record, number
 from bridge.drivers.evok_points import range_of
-from bridge.model import Point, Quality, Scalar, Update
+from bridge.model import Point, Quality, Scalar, Update, point_key
 
 _GOOD, _BAD, _UNCERTAIN = Quality.GOOD, Quality.BAD, Quality.UNCERTAIN
 BEYOND = 0.1  # of the range: further out than that, an input measures nothing (open circuits show 1e8 Ω)
@@ -74,7 +74,7 @@ class Known:
         self.dev = record.dev  # as Evok calls it, and wants it called
         self.kind = record.kind
         self.circuit = record.circuit
-        self.key = f"{self.kind}/{self.circuit}"
+        self.key = point_key(self.kind, self.circuit)
         self.group = group
         self.points: dict[str, Point] = {}
         self.shown: dict[str, Update] = {}

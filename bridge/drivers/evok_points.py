@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec import Struct
 
 from bridge.drivers.evok_frames import Record, modes, number, span
-from bridge.model import Category, Kind, Point, Policy
+from bridge.model import Category, Kind, Point, Policy, point_key
 
 POLL = 30.0  # seconds between two `all`: what is not pushed is at most this old
 
@@ -30,6 +30,7 @@ LABELS: Mapping[str, str] = {
     "run": "Aliases",
 }
 SILENT = frozenset({"device_info", "board", "tcp_bus"})  # known, and nothing to show of them
+EXPECTED = SILENT | LABELS.keys()
 ON_BOARDS = frozenset({"di", "do", "ro", "led", "ai", "ao", "wd", "register", "data_point", "nv_save"})
 
 UNITS: Mapping[str, str | None] = {"Ohm": "Ω", "lux": "lx", "sec": "s", "N/A": None}
@@ -68,7 +69,7 @@ def place(record: Record, group: str) -> Place:
         if isinstance(given, str) and given:
             name = given
             break
-    return Place(f"{kind}/{circuit}", name, group)
+    return Place(point_key(kind, circuit), name, group)
 
 
 def unit_of(record: Record) -> str | None:

@@ -33,6 +33,10 @@ class Limits:
     write_buffer: int = 32 * 2**20  # per connection; a client that lets more pile up is dropped
     connect_timeout: float = 10.0  # from the connection to CONNECT
 
+    def __post_init__(self) -> None:
+        if not (0 < self.receive_maximum <= _PACKET_IDS and 0 < self.inflight <= _PACKET_IDS):
+            raise ValueError(f"there are {_PACKET_IDS} packet identifiers, and windows are at least 1")
+
 
 @dataclass(slots=True)
 class Counters:
@@ -45,7 +49,7 @@ class Counters:
     malformed: int = 0  # connections ended for breaking the protocol
     slow_consumers: int = 0  # connections ended because the client did not read
     keepalive_timeouts: int = 0
-    messages_in: int = 0
+    messages_in: int = 0  # wills among them
     messages_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

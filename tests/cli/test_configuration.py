@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 import bridge
 from bridge import plugins
+from bridge.cli import NotInstalledError
 from bridge.cli.configuration import toml
 from bridge.cli.main import main
 from bridge.settings import ConfigurationError, Settings, load
@@ -153,6 +154,31 @@ def test_wrong_use_exits_64_and_shows_the_usage(arguments: list[str], capsys: py
     assert capsys.readouterr().err.startswith("usage: lab2mqtt")
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (NotInstalledError("rich is missing: pip install lab2mqtt[demo]"), 69, "lab2mqtt: rich is missing: pip"),
+        (plugins.PluginError("no such driver"), 78, "lab2mqtt: no such driver\n"),
+    ],
+)
+def test_what_a_command_raises_becomes_an_exit_code(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("bridge.cli.configuration._schema", fail)
+    assert main(["schema"]) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.cli.configuration._schema", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["schema"])
+
+
 def test_starting_imports_nothing_heavy() -> None:
     """Every command pays for what the command line imports: --version must answer at once."""
     code = (
@@ -184,6 +210,19 @@ def test_the_committed_schema_is_current(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["schema"]) == 0
     message = "make it again: lab2mqtt schema > config/lab2mqtt.schema.json"
     assert (CONFIG / "lab2mqtt.schema.json").read_text(encoding="utf-8") == capsys.readouterr().out, message
+
+
+def test_a_broken_driver_is_one_line_and_not_in_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, monkeypatch, "toy")
+    install(tmp_path, monkeypatch, "broken", source="raise RuntimeError('no licence')")
+    assert main(["schema"]) == 0
+    printed = capsys.readouterr()
+    definitions = json.loads(printed.out)["$defs"]
+    assert "device_toy" in definitions
+    assert "device_broken" not in definitions
+    assert "warning: driver 'broken' cannot be imported: RuntimeError: no licence\n" in printed.err
 
 
 def test_every_driver_has_its_variant_in_the_schema() -> None:

@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.simulators.evok import EvokSimulator
 from bridge.simulators.evok.digital import Relay, Watchdog
-from bridge.simulators.evok.filters import Filter
 from bridge.simulators.evok.inventory import units
+from bridge.simulators.evok.items import Item
 from bridge.simulators.evok.plant import Plant
 from bridge.simulators.evok.program import Program
 from bridge.simulators.server import Server, serve
@@ -104,7 +104,7 @@ async def evok(
         **options,  # type: ignore[arg-type]
     )
     for unit in simulator.program.units.values():
-        unit.period = min(unit.period, 0.004)
+        unit.period = min(unit.period, 0.002)
     async with serve(simulator) as server, connect(server.url + "/ws", max_queue=None) as socket:
         yield simulator, server, Client(socket, simulator)
 
@@ -544,31 +544,22 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
-FIELDS = st.dictionaries(
-    st.sampled_from(
-        "value timeout pwm_duty pwm_freq mode alias debounce counter counter_mode ds_mode interval reset".split()
-    ),
-    ANYTHING,
-    max_size=3,
-)
+QUIET = Program(units(50, 10, is_old=False), 60, all_filtered=False, is_old=False)
 
 
-@given(
-    dev=st.sampled_from(["do", "di", "ai", "ao", "ro", "wd", "temp", "register", "owbus", "run"]), fields=FIELDS
-)
-@settings(max_examples=200, deadline=None)
-def test_whatever_is_set_evok_lives(dev: str, fields: JsonObject) -> None:
-    program = QUIET  # building one takes longer than all the rest
-    circuit = next(circuit for kind, circuit in program.items if kind == dev)
+@given(item=st.sampled_from(list(QUIET.items.values())), data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_set_evok_lives(item: Item, data: st.DataObject) -> None:
+    names = st.sampled_from([*item.keywords, "alias"])
+    fields = data.draw(st.dictionaries(names, ANYTHING, max_size=3))
 
     async def go() -> None:
-        await program.set(dev, circuit, fields)
-        await program.set(dev, circuit, {"value": fields})
+        await QUIET.set(item.dev, item.circuit, fields)
+        await QUIET.set(item.dev, item.circuit, {"value": fields})
 
     asyncio.run(go())
-    for unit in program.units.values():
-        unit.scan()
-    json.dumps(program.all(Filter()))
+    item.read()
+    json.dumps(QUIET.shape(item))
 
 
 @pytest.mark.asyncio
@@ -596,9 +587,6 @@ async def test_evok_2_names_and_shapes() -> None:
         await client.fence()
         changed(simulator, 1)
         assert [item["dev"] for item in await client.events()] == ["input"]
-
-
-QUIET = Program(units(50, 10, is_old=False), 60, all_filtered=False, is_old=False)
 
 
 def world() -> tuple[Program, Plant]:

@@ -7,7 +7,7 @@ import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -70,6 +70,11 @@ class Peer:
         answer = await self.ask(Subscribe(1, (Subscription(topic_filter, qos),)))
         assert answer == SubscribeAck(PacketType.SUBACK, 1, (qos,))
 
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(OSError):  # the broker may have been first
+            await self.writer.wait_closed()
+
     async def alive(self) -> bool:
         return await self.ask(Ping(PacketType.PINGREQ)) == Ping(PacketType.PINGRESP)
 
@@ -85,7 +90,7 @@ class Bench(AsyncExitStack):
 
     async def open(self, version: Version = V5) -> Peer:
         peer = Peer(*await asyncio.open_connection("127.0.0.1", self.broker.port), version)
-        self.callback(peer.writer.close)
+        self.push_async_callback(peer.close)
         return peer
 
     async def peer(
@@ -130,6 +135,14 @@ KEPT: Properties = ((Property.SESSION_EXPIRY, 100),)
 def test_only_loopback_addresses_are_taken(host: str) -> None:
     with pytest.raises(ValueError, match=r"loopback|address"):
         Broker(host)
+
+
+@pytest.mark.parametrize("window", [0, 65_536])
+def test_windows_beyond_the_packet_identifiers_are_refused(window: int) -> None:
+    with pytest.raises(ValueError, match="packet identifiers"):
+        Limits(receive_maximum=window)
+    with pytest.raises(ValueError, match="packet identifiers"):
+        Limits(inflight=window)
 
 
 @pytest.mark.asyncio

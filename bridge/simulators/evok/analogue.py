@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from bridge.simulators.evok.items import Board, Item, JsonObject, Refused, limited, number
+from bridge.simulators.evok.items import Board, Item, JsonObject, Refused, chosen, limited, number
 
 Modes = dict[str, JsonObject]
 
@@ -69,9 +69,7 @@ class AnalogueInput(Item):
         self._seen = None
 
     def write(self, wish: Mapping[str, object]) -> None:
-        mode = wish.get("mode")
-        if isinstance(mode, str) and mode in self._modes:  # an unknown one is ignored, not refused
-            self._mode = mode
+        self._mode = chosen(wish.get("mode"), self._modes) or self._mode
 
     def live(self) -> float:
         return self.sense() if self._forced is None else self._forced
@@ -114,9 +112,7 @@ class AnalogueOutput(Item):
             value = number(wish["value"])
             steps = min(4095, max(0, round(value / 0.0025)))
             self.level = value if self._is_brain else round(steps * 0.0025 + 1e-9, 3)
-        mode = wish.get("mode")
-        if isinstance(mode, str) and mode in self._modes:
-            self._mode = mode
+        self._mode = chosen(wish.get("mode"), self._modes) or self._mode
 
     def live(self) -> float:
         return self.level

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bridge.simulators.evok.items import Board, Item, JsonObject, Refused, limited, number, whole
+from bridge.simulators.evok.items import Board, Item, JsonObject, Refused, chosen, limited, number, whole
 
 
 class Relay(Item):
@@ -164,12 +164,10 @@ class DigitalInput(Item):
             self.debounce = limited(wish["debounce"], 0xFFFF)
         if wish.get("counter") is not None:
             self.counter = limited(wish["counter"], 0xFFFF_FFFF)
-        if wish.get("counter_mode") in {"Enabled", "Disabled"}:
-            self.counter_mode = str(wish["counter_mode"])
-        if wish.get("mode") in {"Simple", "DirectSwitch"}:
-            self.mode = str(wish["mode"])
-        if wish.get("ds_mode") in {"Inverted", "Toggle"}:  # sticky: shows the last one that was not simple
-            self.ds_mode = str(wish["ds_mode"])
+        self.counter_mode = chosen(wish.get("counter_mode"), ("Enabled", "Disabled")) or self.counter_mode
+        self.mode = chosen(wish.get("mode"), ("Simple", "DirectSwitch")) or self.mode
+        # Sticky: it shows the last one that was not simple.
+        self.ds_mode = chosen(wish.get("ds_mode"), ("Inverted", "Toggle")) or self.ds_mode
 
     def live(self) -> int:
         return self.level

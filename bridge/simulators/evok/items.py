@@ -1,6 +1,6 @@
 """What all of Evok's objects have in common: a name, a JSON shape, a cache that scans fill, and fields to set."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import ClassVar, Protocol
 
 JsonObject = dict[str, object]
@@ -91,3 +91,8 @@ def limited(value: object, most: int) -> int:
     if not 0 <= result <= most:
         raise Refused(f"{result} is not within 0 to {most}")
     return result
+
+
+def chosen(value: object, choices: Container[str]) -> str | None:
+    """The choice that is meant; anything else is ignored and not refused."""
+    return value if isinstance(value, str) and value in choices else None

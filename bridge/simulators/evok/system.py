@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from bridge.simulators.evok.items import Board, Item, JsonObject, number, whole
+from bridge.simulators.evok.items import Board, Item, JsonObject, Refused, number, whole
 
 
 class OneWire(Item):
@@ -19,7 +19,10 @@ class OneWire(Item):
 
     def write(self, wish: Mapping[str, object]) -> None:
         if wish.get("interval") is not None:
-            self.interval = whole(wish["interval"])
+            interval = whole(wish["interval"])
+            if not 1 <= interval <= 86400:
+                raise Refused(f"no such interval: {interval}")
+            self.interval = interval
 
     def measure(self, celsius: float) -> None:
         """Take a measurement over, but not yet its time."""
