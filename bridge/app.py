@@ -101,12 +101,12 @@ class Daemon:
     # --- life ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until cancelled; then devices first, then what waits, then the broker. A bug in here ends the process."""
+        """Until cancelled: then devices first, what waits, the broker last. A bug in here ends the process."""
         log.info("started", version=__version__, bridge=self._settings.bridge.id, devices=list(self.fleet.devices))
         if self.journal.trouble:
             log.warning("journal", trouble=self.journal.trouble)
         if not self.journal.durable:
-            log.warning("no state directory: what must survive a restart is kept in memory only")
+            log.warning("no state directory: nothing survives a restart")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep(self.uplink.attempt, self.uplink.ended, longest=30.0), name="broker")

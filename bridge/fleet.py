@@ -70,7 +70,7 @@ class Fleet:
         """Every device settles its commands and says offline. What is under way gets a moment to end."""
         self._group = None  # nothing is started any more
         deadline = monotonic() + SETTLING
-        while any(device.commands.sending for device in self.devices.values()) and monotonic() < deadline:
+        while self._under_way and monotonic() < deadline:  # noqa: ASYNC110  (the last second of a process)
             await asyncio.sleep(0.02)
         for task in self._tasks.values():
             task.cancel()
@@ -80,6 +80,10 @@ class Fleet:
             if name not in self.conflicts:
                 device.enter(State.OFFLINE, time(), "this bridge has stopped")
         self._tasks.clear()
+
+    @property
+    def _under_way(self) -> bool:
+        return any(device.commands.sending for device in self.devices.values())
 
     async def _tick(self) -> None:
         """Trailing values, stale values, overdue commands; and how punctual the loop is."""

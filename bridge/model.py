@@ -7,13 +7,16 @@ dataclasses because one is made per measured value (docs/decisions/0004-values-a
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, Union
-from urllib.parse import unquote
 
 from msgspec import Struct
+
+from bridge.keys import key_levels as key_levels
+from bridge.keys import point_key as point_key
+from bridge.reading import boolean as boolean
+from bridge.reading import in_range as in_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,31 +36,6 @@ class Kind(StrEnum):
     ACTION = "action"  # something to do, with declared arguments and a reply
     EVENT = "event"  # something that happens; `choices` are its types
     IMAGE = "image"  # a URL
-
-
-def point_key(*levels: str) -> str:
-    """The key of a point: its levels percent-escaped, reversibly, and joined by "/".
-
-    It is the one form of a key: in topics, in the configuration and in the code. Escaped are what MQTT or this
-    joining would misread (+ # / % and control characters) and a leading _ or $; an empty level is a bare %.
-    """
-    return "/".join(_escape(level) for level in levels)
-
-
-def key_levels(key: str) -> tuple[str, ...]:
-    """The levels that `point_key` was given."""
-    return tuple("" if level == "%" else unquote(level, errors="surrogatepass") for level in key.split("/"))
-
-
-_SPECIAL = re.compile(r"[+#/%\x00-\x1f\x7f-\x9f\ud800-\udfff]|^[_$]")
-
-
-def _escape(level: str) -> str:
-    return _SPECIAL.sub(lambda found: _percent(found[0]), level) or "%"
-
-
-def _percent(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 READ = frozenset({Kind.SENSOR, Kind.BINARY, Kind.IMAGE})
@@ -164,7 +142,7 @@ class Point(Struct, frozen=True):
                 if isinstance(value, str):
                     return value
                 raise ValueError(f"{value!r} is not a text")
-        raise ValueError(f"{self.key} is not written")
+        raise ValueError(f"{self.key} is read-only")
 
     def arguments_of(self, args: Mapping[str, Json]) -> Mapping[str, Json]:
         """The arguments of this action as declared; ValueError names the one that is wrong."""
@@ -182,37 +160,6 @@ class Point(Struct, frozen=True):
             except ValueError as error:
                 raise ValueError(f"argument {name!r}: {error}") from None
         return checked
-
-
-_TRUE = frozenset({"1", "on", "true"})
-_FALSE = frozenset({"0", "off", "false"})
-
-
-def boolean(value: Json) -> bool:
-    """ON, off, true, 1, ... as a boolean; ValueError for anything else."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and value in (0, 1):
-        return bool(value)
-    if isinstance(value, str) and (word := value.strip().lower()) in _TRUE | _FALSE:
-        return word in _TRUE
-    raise ValueError(f"{value!r} is neither ON nor OFF")
-
-
-def in_range(value: Json, minimum: float | None, maximum: float | None, unit: str | None = None) -> float:
-    """A finite number between the limits; texts are read. ValueError says what is wrong."""
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
-    unit = f" {unit}" if unit else ""
-    if minimum is not None and number < minimum:
-        raise ValueError(f"{number:g} is below the minimum of {minimum:g}{unit}")
-    if maximum is not None and number > maximum:
-        raise ValueError(f"{number:g} is above the maximum of {maximum:g}{unit}")
-    return number
 
 
 # --- what a driver reports ---------------------------------------------------------------------------

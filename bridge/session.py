@@ -13,7 +13,19 @@ from time import monotonic, time
 from pydantic import BaseModel
 
 from bridge.device import Device
-from bridge.driver import Close, Compute, Driver, Effect, Effects, Fence, Hold, ProtocolError, Remember, Send
+from bridge.driver import (
+    Close,
+    Compute,
+    Driver,
+    Effect,
+    Effects,
+    Fence,
+    Frame,
+    Hold,
+    ProtocolError,
+    Remember,
+    Send,
+)
 from bridge.ends import SessionClosed, explain
 from bridge.gate import Gate, Store
 from bridge.heartbeat import Heartbeat, Pings
@@ -194,19 +206,14 @@ class Session:
     # --- what comes in -------------------------------------------------------------------------------
 
     def _message(self, data: bytes, text: bool) -> None:
-        self.recent.add(monotonic(), "<", data)
-        if self._driver is not None:
-            self._drive(self._receive, self._driver, data, text)
-
-    @staticmethod
-    def _receive(driver: Driver, data: bytes, text: bool, now: float) -> Effects:
-        if not text:
-            return driver.receive(data, now)
         try:
-            frame = data.decode()
+            frame: Frame = data.decode() if text else data
         except UnicodeDecodeError:
-            raise ProtocolError("a text frame is not UTF-8") from None
-        return driver.receive(frame, now)
+            self._end(ProtocolError("a text frame is not UTF-8"))
+            return
+        self.recent.add(monotonic(), "<", frame)
+        if self._driver is not None:
+            self._drive(self._driver.receive, frame)
 
     def _pong(self, payload: bytes) -> None:
         passed, round_trip = self._pings.pong(payload, monotonic())

@@ -68,4 +68,5 @@ def _runner() -> Callable[[Coroutine[object, object, None]], None]:
         import uvloop
     except ImportError:
         return asyncio.run
-    return uvloop.run
+    run: Callable[[Coroutine[object, object, None]], None] = uvloop.run
+    return run

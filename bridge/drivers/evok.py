@@ -188,10 +188,7 @@ class Evok:
                 return list(self._pulse(command, now))
             if command.key == EVOK_SET.key:
                 args = EVOK_SET.arguments_of(command.args)
-                known = self._find(key_of(args))
-                if known.key != key_of(args):
-                    raise ValueError(f"there is no circuit {args['circuit']!r}")
-                return list(self._set(known, fields_of(args), command, now))
+                return list(self._set(self._find(key_of(args)), fields_of(args), command, now))
             known = self._find(command.key)
             if command.key not in known.points or known.points[command.key].kind not in WRITTEN:
                 raise ValueError(f"{command.key} is not written")

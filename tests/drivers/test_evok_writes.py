@@ -258,7 +258,7 @@ def test_evok_set_uses_a_value_object_where_evok_needs_one(args: Object, message
     [
         ({}, "nothing to set"),
         ({"circuit": "9_99", "value": 1}, "there is no do/9_99"),
-        ({"circuit": "1_01/pwm_duty", "value": 1}, "no circuit"),
+        ({"circuit": "1_01/pwm_duty", "value": 1}, "there is no do/1_01%2Fpwm_duty"),
         ({"dev": "nosuch", "value": 1}, "'dev'"),
         ({"value": 1, "pwm_duty": 50}, "exclude each other"),
         ({"timeout": 5}, "needs a value"),

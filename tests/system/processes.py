@@ -1,0 +1,306 @@
+"""The daemon, an Evok simulator and mosquitto as separate processes, each killed and restarted on its own port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.system.mosquitto import HOST, Mosquitto, free_port
+from tests.system.observer import Observer
+
+REPOSITORY = Path(__file__).parents[2]
+DEADLINE = 20.0  # seconds for a Python process to start or to end on a loaded machine
+FAULTS = ("Traceback", "fault of ours", "was never retrieved", "never awaited")  # what no log may show
+
+
+class Process:
+    """One command line that can be started again and again; all its lives write to one log."""
+
+    def __init__(self, name: str, directory: Path, arguments: Sequence[str]) -> None:
+        self.name, self._arguments = name, arguments
+        self._log_file = directory / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def log(self) -> str:
+        return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start; not waited for."""
+        assert self._process is None, f"{self.name} runs already"
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("LAB2MQTT_")}
+        environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONDEVMODE": "1"}
+        with self._log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._arguments], stdout=log, stderr=log, env=environment, cwd=REPOSITORY
+            )
+
+    def kill(self) -> None:
+        """SIGKILL; nothing happens when it is not running."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(DEADLINE)
+
+    def suspend(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to stop, by SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def ended(self, within: float = DEADLINE) -> int:
+        """Wait until it ends by itself; its exit code."""
+        assert self._process is not None, f"{self.name} is not running"
+        try:
+            code = self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {within:g} s:\n{self.log[-2000:]}") from None
+        self._process = None
+        return code
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+SIMULATE = """
+import asyncio, sys
+from bridge.simulators.evok import EvokSimulator
+from bridge.simulators.server import serve
+async def main():
+    async with serve(EvokSimulator(lively=False, rate=20), port=int(sys.argv[1])):
+        await asyncio.get_running_loop().create_future()
+asyncio.run(main())
+"""
+
+
+class Evok(Process):
+    """`lab2mqtt simulate evok`: nothing moves by itself, so that what is retained can be compared with it."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"ws://{HOST}:{self.port}/ws"
+        arguments = ["-c", SIMULATE, str(self.port)]
+        super().__init__("evok", directory, arguments)
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        super().start()
+        waited(lambda: self._answers(), f"the simulator's answer; its log: {self.log[-2000:]}")
+
+    def fault(self, name: str, **parameters: object) -> None:
+        query = "&".join(f"{key}={value}" for key, value in parameters.items())
+        self._get(f"_fault/{name}?{query}")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._get("_state"))
+        return found
+
+    def values(self) -> Mapping[str, float]:
+        """The hardware's own values, by the bridge's keys."""
+        found: Mapping[str, float] = self.state["values"]
+        return found
+
+    def executed(self, key: str) -> list[dict[str, Any]]:
+        """The sets carried out at this object: `{"at": seconds since 1970, "wish": {...}}`."""
+        recent: list[dict[str, Any]] = self.state["executed"].get(key, {}).get("recent", [])
+        return recent
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._get("_state"))
+        except (urllib.error.URLError, ConnectionError):
+            assert self.runs, self.log
+            return False
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/{path}", timeout=5.0) as reply:
+            body: bytes = reply.read()
+            return body
+
+
+class Daemon(Process):
+    """`lab2mqtt run` with a configuration file of its own."""
+
+    def __init__(self, directory: Path, configuration: str, name: str = "daemon") -> None:
+        self.configuration = directory / f"{name}.toml"
+        self.configuration.write_text(configuration)
+        super().__init__(name, directory, ["-m", "bridge", "run", "-c", str(self.configuration)])
+
+
+def configuration(
+    broker: int,
+    url: str,
+    *,
+    bridge: str = "gate",
+    state: Path | None = None,
+    mqtt: str = "",
+    device: str = "",
+    bridge_keys: str = "",
+) -> str:
+    """One device called `io`; the last arguments are further lines of their tables."""
+    kept = "" if state is None else f'state_dir = "{state}"'
+    return f"""
+[bridge]
+id = "{bridge}"
+log_level = "debug"
+log_format = "json"
+{kept}
+{bridge_keys}
+
+[mqtt]
+host = "{HOST}"
+port = {broker}
+{mqtt}
+
+[devices.io]
+driver = "evok"
+url = "{url}"
+{device}
+"""
+
+
+class World:
+    """One broker, one simulated Evok, one daemon between them, and an observer; all of them running."""
+
+    def __init__(
+        self,
+        directory: Path,
+        broker_lines: Sequence[str] = (),
+        *,
+        broker_port: int | None = None,
+        url: str | None = None,
+        **options: Any,
+    ) -> None:
+        """`broker_port` and `url`: where the daemon finds them, when not where they are (a proxy between)."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.broker = Mosquitto(directory, broker_lines)
+        self.evok = Evok(directory)
+        self.observer = Observer(self.broker.port)
+        self._directory, self._options = directory, options
+        self.broker_port, self.url = broker_port, url
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.broker)
+            stack.enter_context(self.evok)
+            stack.enter_context(self.observer)
+            self.daemon = Daemon(
+                self._directory,
+                configuration(
+                    self.broker_port or self.broker.port,
+                    self.url or self.evok.url,
+                    state=self._directory / "state",
+                    **self._options,
+                ),
+            )
+            stack.enter_context(self.daemon)
+            self.until_right(DEADLINE)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            assert_no_faults(self.daemon)
+
+    # --- right or wrong ------------------------------------------------------------------------------
+
+    def wrong(self) -> list[str]:
+        """What is not as it should be while all of them run; empty: all is well."""
+        observer = self.observer
+        found = [
+            f"{topic} is {observer.retained(topic)!r}"
+            for topic in ("_bridge/gate/status", "io/status", *(f"io/status/{group}" for group in self.groups()))
+            if observer.retained(topic) != b"online"
+        ]
+        link = observer.document("io/link")
+        if link.get("state") != "ready":
+            found.append(f"the link is {link}")
+        if not found:
+            found = list(self._wrong_values())
+        return found
+
+    def groups(self) -> list[str]:
+        return list(self.evok.state["units"])
+
+    def _wrong_values(self) -> Iterator[str]:
+        for key, value in self.evok.values().items():
+            if key.partition("/")[0] not in ("do", "di", "ro", "led", "ao"):
+                continue  # analogue inputs are noisy, registers are not published
+            shown = self.observer.document(f"io/state/{key}").get("value")
+            if shown is None or abs(float(shown) - value) > 0.01:
+                yield f"{key} is {value}, retained is {shown!r}"
+
+    def until_right(self, within: float) -> float:
+        """Wait until nothing is wrong; the seconds that it took."""
+        begun = time.monotonic()
+        self.observer.until(lambda: not self.wrong(), within, lambda: f"{self.wrong()}\n{self.daemon.log[-3000:]}")
+        return time.monotonic() - begun
+
+    def logged(self, text: str, within: float = DEADLINE) -> None:
+        """Wait until the daemon's log has this text."""
+        waited(lambda: text in self.daemon.log, f"{text!r} in the log:\n{self.daemon.log[-3000:]}", within)
+
+
+def assert_no_faults(process: Process) -> None:
+    log = process.log
+    for text in FAULTS:
+        assert text not in log, f"{process.name}: {log[max(0, log.index(text) - 500) :][:4000]}"
+
+
+def waited(condition: Callable[[], object], what: str, within: float = DEADLINE) -> None:
+    """Wait until it holds; AssertionError: it does not."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(0.05)
+
+
+def together(*scenarios: Callable[[], None]) -> None:
+    """Run them at the same time, each in a thread, to the end; then raise what failed."""
+    with ThreadPoolExecutor(len(scenarios)) as pool:
+        runs = [pool.submit(scenario) for scenario in scenarios]
+    failures = [error for run in runs if isinstance(error := run.exception(), Exception)]
+    if failures:
+        raise ExceptionGroup("scenarios failed", failures)
