@@ -81,7 +81,8 @@ class Boards:
     def _name(self, circuit: str) -> str:
         info = self._infos.get(circuit)
         if info is not None:
-            return " ".join(word for word in (info.family, info.model) if isinstance(word, str))
+            words = (info.family, info.model)
+            return " ".join(word for word in words if isinstance(word, str) and word != "unknown")
         main = self._main()
         return f"{main.model} board {circuit}" if main is not None else f"Board {circuit}"
 

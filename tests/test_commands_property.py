@@ -1,0 +1,318 @@
+"""While the daemon lives, every command gets exactly one final answer, whatever drivers, lines and clocks do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge import payload
+from bridge.commands import Ticket
+from bridge.device import Device, Profile
+from bridge.link import State
+from bridge.model import (
+    Argument,
+    Command,
+    Declared,
+    GroupState,
+    GroupStatus,
+    Json,
+    Kind,
+    Outcome,
+    Point,
+    Policy,
+    Ready,
+    Reply,
+    Update,
+)
+from bridge.outbox import Lane, Outbox, Publication
+from bridge.overlay import Preset
+from bridge.topics import DeviceTopics
+
+SELDOM = Policy(min_interval=5.0)  # so that there is something to hold back when a command is done
+OWN = (
+    Point("lamp", Kind.SWITCH, "Lamp"),
+    Point("gain", Kind.NUMBER, "Gain", policy=SELDOM),
+    Point("go", Kind.ACTION, "Go", arguments=(Argument("far", "boolean"),), timeout=None),
+    Point("stop", Kind.ACTION, "Stop", urgent=True),
+)
+ARM = (
+    Point("arm/angle", Kind.NUMBER, "Angle", "arm", policy=SELDOM),
+    Point("arm/park", Kind.ACTION, "Park", "arm"),
+)
+MEASURED = ("gain", "arm/angle")
+SET, CALLED = ("lamp", "gain", "arm/angle"), ("go", "stop", "arm/park", "preset/far", "nose")
+BACKLOG = 4
+SAFE = frozenset({Outcome.REJECTED, Outcome.EXPIRED, Outcome.UNAVAILABLE, Outcome.SUPERSEDED})
+
+
+@dataclass(eq=False)
+class Submission:
+    """What was asked, and what became of it."""
+
+    number: int
+    id: str
+    key: str
+    expires_at: float
+    given: bool = False
+    sent: bool = False
+    held: bool = False
+    answers: list[Reply] = field(default_factory=list)
+
+    @property
+    def final(self) -> bool:
+        return any(reply.outcome.final for reply in self.answers)
+
+
+@dataclass(eq=False)
+class Scripted:
+    """The side of the driver: says nothing by itself, and remembers what it was given."""
+
+    machine: Promise
+    busy: bool = False
+
+    def submit(self, command: Command) -> None:
+        self.machine.give(self, command)
+
+
+class Promise(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.now, self.wall = 100.0, 1.7e9
+        self.count = 0
+        self.all: list[Submission] = []
+        self.carrier: Scripted | None = None
+        self.arm = GroupState.GONE
+        self.topics = DeviceTopics("lab2mqtt", "toy")
+        self.outbox = Outbox()
+        self.retained: dict[str, bytes] = {}
+        self.answered: list[
+            tuple[str, float]
+        ] = []  # by number of the answer: a state topic, and what it must show
+        profile = Profile("toy", "test", presets={"far": Preset("go", {"far": True})}, backlog=BACKLOG)
+        self.device = Device(profile, self.topics, self.outbox, self.answer)
+
+    # --- what the device does --------------------------------------------------------------------------
+
+    def give(self, carrier: Scripted, command: Command) -> None:
+        submission = self.open(command.id)
+        assert submission is not None, "given after its final answer"
+        assert not submission.given, "given twice"
+        assert carrier is self.carrier, "given to a connection that is over"
+        assert self.device.ready
+        assert submission.expires_at > self.now, "given too late"
+        urgent = submission.key == "stop"
+        assert urgent or not carrier.busy, "the driver is busy"
+        assert self.arm is GroupState.ONLINE or not submission.key.startswith("arm/"), "its group is not there"
+        before = [s for s in self.all[: submission.number] if self.waits(s) and (s.key == "stop") is urgent]
+        assert not before, "others came first"
+        assert urgent or not any(self.waits(s) and s.key == "stop" for s in self.all), "urgent ones come first"
+        submission.given = True
+
+    def answer(self, ticket: Ticket, reply: Reply) -> None:
+        (submission,) = ticket.origins
+        assert isinstance(submission, Submission)
+        assert reply.id == submission.id
+        assert not submission.final, f"{reply} after {submission.answers}"
+        if reply.outcome in SAFE and not submission.held:
+            assert not submission.sent or reply.detail == "by the driver", "something went out for it"
+        submission.answers.append(reply)
+        if reply.outcome is Outcome.DONE and submission.key in MEASURED and isinstance(reply.data, float):
+            self.answered.append((self.topics.state(submission.key), reply.data))
+        else:
+            self.answered.append(("", 0.0))
+        text = payload.json(len(self.answered) - 1)
+        self.outbox.answer(Publication(f"reply/{submission.key}", text, after=ticket.proofs))
+
+    def open(self, id_: str) -> Submission | None:
+        """The one that a driver means by this id."""
+        found = [s for s in self.all if s.id == id_ and not s.final]
+        assert len(found) <= 1, "two open commands with one id"
+        return found[0] if found else None
+
+    def waits(self, submission: Submission) -> bool:
+        return not submission.given and not submission.final
+
+    # --- users -----------------------------------------------------------------------------------------
+
+    @rule(
+        key=st.sampled_from((*SET, *CALLED)),
+        value=st.sampled_from([True, 1.0, 7.5, "nonsense"]),
+        repeated=st.integers(0, 9),
+        lasts=st.sampled_from([0.0, 0.5, 5.0, 100.0]),
+        timeout=st.sampled_from([None, 0.0, 1.0, 20.0]),
+        expect=st.sampled_from([None, None, 1.0]),
+    )
+    def submit(
+        self, key: str, value: Json, repeated: int, lasts: float, timeout: float | None, expect: Json
+    ) -> None:
+        number = len(self.all)
+        id_ = self.all[-1 - repeated].id if repeated < min(3, number) else f"c{number}"
+        submission = Submission(number, id_, key, self.now + lasts)
+        taken = self.open(id_) is not None
+        self.all.append(submission)
+        command = Command(id_, key, value, {}, submission.expires_at, timeout, expect if key in SET else None)
+        if taken:
+            submission.given = True  # an open id belongs to the first
+        self.device.submit("set" if key in SET else "call", command, submission, self.now, self.wall)
+        if taken:
+            assert [reply.outcome for reply in submission.answers] == [Outcome.REJECTED]
+        elif not self.device.ready:
+            assert [reply.outcome for reply in submission.answers] == [Outcome.UNAVAILABLE]
+        elif key == "stop":
+            assert submission.given or submission.final, "an urgent one never waits"
+
+    # --- the driver and its line -----------------------------------------------------------------------
+
+    def some(self, index: int) -> str:
+        return self.all[index % len(self.all)].id if self.all else "ghost"
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule(index=st.integers(0, 30), outcome=st.sampled_from(Outcome), proof=st.booleans())
+    def reply(self, index: int, outcome: Outcome, proof: bool) -> None:
+        """To anything, once more, or to what it never was given."""
+        submission = self.open(self.some(index))
+        before = len(submission.answers) if submission else 0
+        if submission is not None and proof and submission.key in MEASURED:
+            self.update(submission.key)
+        self.report(Reply(self.some(index), outcome, "by the driver"))
+        if submission is not None and not submission.given:
+            assert len(submission.answers) == before, "answered by a driver that never saw it"
+        self.device.pump(self.now)
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule(index=st.integers(0, 30))
+    def send(self, index: int) -> None:
+        """A frame goes out for it."""
+        submission = self.open(self.some(index))
+        if submission is not None and submission.given:
+            self.device.commands.sent(submission.id, self.now, self.wall)
+            submission.sent = True
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule(index=st.integers(0, 30), until=st.sampled_from([None, 3.0]))
+    def hold(self, index: int, until: float | None) -> None:
+        submission = self.open(self.some(index))
+        if submission is not None and submission.given:
+            self.device.commands.hold(submission.id, None if until is None else self.now + until)
+            submission.held = True
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule(key=st.sampled_from(MEASURED))
+    def update(self, key: str) -> None:
+        """Values only grow, so that a newer one is known from an older one."""
+        self.count += 1
+        self.report(Update(key, float(self.count)))
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule(busy=st.booleans())
+    def work(self, busy: bool) -> None:
+        assert self.carrier is not None
+        self.carrier.busy = busy
+        self.device.pump(self.now)
+
+    @precondition(lambda self: self.carrier is not None and self.device.ready)
+    @rule(state=st.sampled_from(GroupState))
+    def group(self, state: GroupState) -> None:
+        self.arm = state
+        if state is GroupState.ONLINE:
+            self.report(Declared(ARM, "arm"))
+        self.report(GroupStatus("arm", state, f"the arm is {state}"))
+        self.device.pump(self.now)
+
+    @precondition(lambda self: self.carrier is None)
+    @rule(arm=st.booleans(), busy=st.booleans())
+    def connect(self, arm: bool, busy: bool) -> None:
+        self.device.begin()
+        self.device.enter(State.GREETING, self.wall)
+        self.carrier = Scripted(self, busy)
+        self.device.attach(self.carrier)
+        assert {command.id for command in self.device.commands.carried()} == set(self.held())
+        self.report(Declared(OWN))
+        if arm:
+            self.arm = GroupState.ONLINE
+            self.report(Declared(ARM, "arm"))
+            self.report(GroupStatus("arm", GroupState.ONLINE))
+        elif self.arm is GroupState.ONLINE:
+            self.arm = GroupState.OFFLINE
+        self.report(Ready())
+        self.device.pump(self.now)
+
+    def held(self) -> Iterator[str]:
+        return (s.id for s in self.all if s.held and not s.final)
+
+    @precondition(lambda self: self.carrier is not None)
+    @rule()
+    def lose(self) -> None:
+        held = set(self.held())
+        self.carrier = None
+        self.device.lose("the line broke")
+        self.device.enter(State.OFFLINE, self.wall)
+        assert {s.id for s in self.all if not s.final} == held, "whoever is not held is answered at once"
+
+    @rule()
+    def stop(self) -> None:
+        """The bridge stops, or its configuration takes the device away; then it starts again."""
+        self.carrier = None
+        self.device.lose("stopping", for_good=True)
+        self.device.enter(State.OFFLINE, self.wall)
+        assert all(submission.final for submission in self.all)
+
+    def report(self, event: Declared | GroupStatus | Ready | Update | Reply) -> None:
+        self.device.report(event, self.now, self.wall)
+
+    # --- time, and the broker --------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.01, 0.6, 4.0, 30.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+        if self.device.due <= self.now:
+            self.device.tick(self.now)
+        assert self.device.due > self.now, "it would be asked again at once, for ever"
+        late = [s for s in self.all if self.waits(s) and s.expires_at <= self.now]
+        assert not late, "who waits too long is told so at once"
+
+    @rule(count=st.integers(1, 20))
+    def publish(self, count: int) -> None:
+        """The broker takes a few messages, as the publisher offers them."""
+        for _ in range(count):
+            item = self.outbox.next_answer() or self.outbox.next_occurrence() or self.outbox.next_state()
+            if item is None:
+                return
+            if self.outbox.remove(item) is Lane.ANSWER:
+                self.check(*self.answered[json.loads(item.payload)])
+            elif item.retain:
+                self.retained[item.topic] = item.payload
+
+    def check(self, topic: str, proven: float) -> None:
+        """The state that proves a `done` went before it; or a newer one, or none when the point has gone."""
+        if topic and (shown := self.retained[topic]):
+            assert json.loads(shown)["value"] >= proven
+
+    # --- always ----------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_forgotten(self) -> None:
+        unanswered = {s.id for s in self.all if not s.final}
+        assert {ticket.command.id for ticket in self.device.commands} == unanswered
+        waiting = [s for s in self.all if self.waits(s)]
+        assert self.device.commands.waiting == len(waiting) <= BACKLOG
+        assert not waiting or self.carrier is not None, "nothing waits for a device that is away"
+        for submission in self.all:
+            finals = [reply.outcome.final for reply in submission.answers]
+            assert not any(finals[:-1]), "something was said after the final answer"
+
+    def teardown(self) -> None:
+        self.stop()
+        assert all(sum(reply.outcome.final for reply in s.answers) == 1 for s in self.all)
+        while self.outbox:
+            self.publish(20)
+
+
+TestPromise = Promise.TestCase
+TestPromise.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
