@@ -69,6 +69,12 @@ class Catalogue:
             return None
         return status.reason or f"{status.name or group} is {status.state}"
 
+    def missing(self, point: Point) -> str | None:
+        """Why a command to this point cannot go out now, though it could when it was taken; None: it can."""
+        if point.key not in self.points:
+            return f"{point.key} is not there any more"
+        return self.offline(point.group)
+
     def begin(self) -> None:
         """A new connection: what it does not declare is not there any more."""
         self._declared.clear()

@@ -77,6 +77,7 @@ class Commands:
         if not ticket.urgent and len(self._waiting) >= self._backlog:
             self._answer(ticket, Reply(id_, Outcome.REJECTED, f"{self._backlog} commands are waiting already"))
             return
+        ticket.due = ticket.command.expires_at
         self._open[id_] = ticket
         (self._urgent if ticket.urgent else self._waiting).append(ticket)
 
@@ -85,14 +86,17 @@ class Commands:
             self._waiting.remove(older)
             self._end(older, Reply(older.command.id, Outcome.SUPERSEDED, "a newer value took its place"))
 
+    def _expired(self, ticket: Ticket) -> None:
+        self._end(ticket, Reply(ticket.command.id, Outcome.EXPIRED, "it waited too long and was not sent"))
+
     def take(self, now: float, busy: bool) -> Ticket | None:
         """The next one to give to the driver; while it is busy only an urgent one. Too old: `expired`."""
         while self._urgent or (self._waiting and not busy):
             ticket = (self._urgent or self._waiting).popleft()
             if ticket.command.expires_at > now:
-                ticket.stage = Stage.SUBMITTED
+                ticket.stage, ticket.due = Stage.SUBMITTED, math.inf
                 return ticket
-            self._end(ticket, Reply(ticket.command.id, Outcome.EXPIRED, "it waited too long and was not sent"))
+            self._expired(ticket)
         return None
 
     def sent(self, id_: str, now: float, wall: float) -> None:
@@ -100,7 +104,7 @@ class Commands:
         ticket = self._open.get(id_)
         if ticket is not None and ticket.stage is not Stage.SENT:
             ticket.stage, ticket.sent = Stage.SENT, wall
-            if ticket.command.timeout is not None:
+            if ticket.command.timeout is not None and not ticket.held:
                 ticket.due = now + ticket.command.timeout + GRACE
 
     def hold(self, id_: str, until: float | None) -> None:
@@ -110,9 +114,9 @@ class Commands:
             ticket.due = math.inf if until is None else until + GRACE
 
     def settle(self, reply: Reply) -> Ticket | None:
-        """What the driver answered. None: nobody waits for it (any more)."""
+        """What the driver answered. None: nobody waits for it (any more), or the driver never had it."""
         ticket = self._open.get(reply.id)
-        if ticket is None:
+        if ticket is None or ticket.stage is Stage.WAITING:
             return None
         if reply.outcome.final:
             self._end(ticket, reply)
@@ -138,8 +142,12 @@ class Commands:
             self._end(ticket, reply)
 
     def expire(self, now: float) -> None:
-        """Settle what is overdue: held ones whose device stayed away, and what a driver forgot."""
+        """Settle what is overdue: waiting ones, held ones whose device stayed away, and what a driver forgot."""
         for ticket in [t for t in self._open.values() if t.due <= now]:
+            if ticket.stage is Stage.WAITING:
+                (self._urgent if ticket.urgent else self._waiting).remove(ticket)
+                self._expired(ticket)
+                continue
             self._end(ticket, Reply(ticket.command.id, Outcome.UNKNOWN, "no answer came in time"))
 
     @property

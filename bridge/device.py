@@ -221,6 +221,8 @@ class Device:
         if not self.ready or self._carrier is None:
             detail = f"{self.name} is {self.link.shown or self.link.state}: {self.link.reason}"
             refused: Reply | None = Reply(command.id, Outcome.UNAVAILABLE, detail)
+        elif command.id in self.commands:
+            refused = Reply(command.id, Outcome.REJECTED, "a command with this id is under way")
         else:
             refused = self._admission.refuse(verb, command) or self._admit(view, ticket, now)
         if refused is not None:
@@ -255,7 +257,7 @@ class Device:
             if ticket is None:
                 return
             command = ticket.command
-            if (reason := self.catalogue.offline(ticket.point.group)) is not None:
+            if (reason := self.catalogue.missing(ticket.point)) is not None:
                 self.commands.settle(Reply(command.id, Outcome.UNAVAILABLE, reason))
             elif command.expect is not None and not self.values.meets(command.key, command.expect):
                 detail = f"{command.key} is {self.values.value(command.key)!r}, not {command.expect!r}"

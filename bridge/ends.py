@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 from bridge.driver import ProtocolError, Trouble, Verdict
@@ -40,9 +41,20 @@ def judge(error: BaseException) -> Verdict:
 def explain(error: BaseException) -> str:
     """One sentence for a person: never empty, never several lines."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        text = error.strerror
+    if isinstance(error, OSError) and error.errno in _WORDS and not isinstance(error, ssl.SSLError):
+        text = _WORDS[error.errno]
     return text[:300]
+
+
+_WORDS = {  # the operating system's own differ by language, and asyncio's are no sentences
+    errno.ECONNREFUSED: "connection refused: nobody listens there",
+    errno.EHOSTUNREACH: "no route to the host",
+    errno.ENETUNREACH: "the network is unreachable",
+    errno.ETIMEDOUT: "the network does not answer",
+    errno.ECONNRESET: "the peer reset the connection",
+    errno.EPIPE: "the peer closed the connection",
+    errno.ECONNABORTED: "the connection was aborted",
+}
 
 
 def trouble(error: BaseException) -> Trouble | None:

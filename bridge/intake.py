@@ -83,7 +83,7 @@ class Intake:
                 payload.read_set(message.payload) if address.verb == "set" else payload.read_call(message.payload)
             )
         except ValueError as error:
-            self._refuse(origin, "", Outcome.REJECTED, str(error), clock)
+            self._refuse(origin, payload.id_of(message.payload), Outcome.REJECTED, str(error), clock)
             return
         known = None if wish.id is None else self._journal.find_command(wish.id)
         if known is not None:

@@ -123,6 +123,19 @@ def read_call(payload: bytes) -> Wish:
     return _wish(envelope, args=envelope.args)
 
 
+class _Named(Struct):
+    id: str = ""
+
+
+def id_of(payload: bytes) -> str:
+    """The id of a payload that `read_set` or `read_call` turned down; "" when it has none to speak of."""
+    try:
+        id_ = msgspec.json.decode(payload, type=_Named).id
+    except (msgspec.DecodeError, RecursionError):  # also when the id is no text
+        return ""
+    return id_ if len(id_) <= MAX_ID else ""
+
+
 def _text(payload: bytes) -> str:
     try:
         return payload.decode()

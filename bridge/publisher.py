@@ -54,8 +54,14 @@ class Publisher:
     def flush(self) -> None:
         """Hand over what the broker takes now."""
         mqtt, outbox = self._mqtt, self._outbox
-        if mqtt is None or not outbox:
+        if mqtt is None:
             return
+        if outbox.answers or outbox.occurrences or outbox.lost:
+            self._flush_queues(mqtt, outbox)
+        while (item := outbox.next_state()) is not None and self._send(mqtt, item):
+            pass
+
+    def _flush_queues(self, mqtt: Mqtt, outbox: Outbox) -> None:
         while (item := outbox.next_answer()) is not None and self._send(mqtt, item):
             pass
         if outbox.lost and mqtt.room:
@@ -63,8 +69,6 @@ class Publisher:
         for _ in range(OCCURRENCES_AT_ONCE):
             if (item := outbox.next_occurrence()) is None or not self._send(mqtt, item):
                 break
-        while (item := outbox.next_state()) is not None and self._send(mqtt, item):
-            pass
 
     def _send(self, mqtt: Mqtt, item: Publication) -> bool:
         """False: not now, and nothing after it either."""

@@ -71,6 +71,7 @@ class Session:
         self._later: deque[Effect] = deque()  # effects of a long step, performed in slices
         self._greet_by = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         self.recent = Recent(RECENT)
 
     async def run(self) -> None:
@@ -83,6 +84,7 @@ class Session:
             device.begin()
             device.enter(State.GREETING, time(), "connected, asking what is there")
             self._greet_by = monotonic() + self._plugin.greeting
+            self._ring_at(min(self._greet_by, self._pings.due))
             device.attach(self)
             self._socket.closed.add_done_callback(self._closed)
             self._drive(self._make)
@@ -125,7 +127,8 @@ class Session:
         self._step(step, *args, now)
         if self._ended.done():
             return
-        self._device.pump(now)
+        if self._device.commands.waiting:
+            self._device.pump(now)
         self._arm()
         self._tools.flush()
 
@@ -193,6 +196,7 @@ class Session:
                         self._device.commands.sent(id_, now, time())
                 case Fence(token):
                     self._socket.ping(self._pings.ping(now, token))
+                    self._ring_at(self._pings.due)
         except BufferError as error:
             raise SessionClosed(f"the device takes nothing any more: {error}") from None
 
@@ -241,24 +245,26 @@ class Session:
     # --- time ----------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """One timer for all that is due; it may ring early, never late."""
-        if self._ended.done() or self._driver is None:
-            return
-        wake = self._driver.wake_at
-        due = min(self._pings.due, math.inf if wake is None else wake, self._deadline)
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(due, self._ring) if due < math.inf else None
+        """After each step of the driver: does it want to be woken sooner than the timer rings?"""
+        if self._driver is not None and (wake := self._driver.wake_at) is not None:
+            self._ring_at(wake)
+
+    def _ring_at(self, due: float) -> None:
+        """Ring then at the latest. One timer for all that is due: it may ring early, never late."""
+        if due < self._rings_at and not self._ended.done():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._rings_at = due
+            self._timer = asyncio.get_running_loop().call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._rings_at = None, math.inf
+        self._drive(self._wake)
+        self._ring_at(min(self._pings.due, self._deadline))
 
     @property
     def _deadline(self) -> float:
         return math.inf if self._device.ready else self._greet_by
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._drive(self._wake)
 
     def _wake(self, now: float) -> Effects:
         if self._pings.overdue(now):

@@ -49,6 +49,17 @@ SET, CALLED = ("lamp", "gain", "arm/angle"), ("go", "stop", "arm/park", "preset/
 BACKLOG = 4
 SAFE = frozenset({Outcome.REJECTED, Outcome.EXPIRED, Outcome.UNAVAILABLE, Outcome.SUPERSEDED})
 
+Wish = tuple[str, Json, int, float, float | None, Json]
+WISHES = st.tuples(
+    st.sampled_from((*SET, *CALLED)),
+    st.sampled_from([1, 1, "1", "nonsense"]),  # the value
+    st.integers(0, 20),  # 0 to 2: with the id of an earlier one
+    st.sampled_from([5.0, 100.0, 0.5, 0.0]),  # seconds until it expires
+    st.sampled_from([None, 1.0, 20.0, 0.0]),  # the timeout
+    st.sampled_from([None, None, None, 1.0]),  # expect
+)
+AGAIN = st.sampled_from([True, True, True, False])
+
 
 @dataclass(eq=False)
 class Submission:
@@ -80,8 +91,8 @@ class Scripted:
 
 
 class Promise(RuleBasedStateMachine):
-    @initialize()
-    def begin(self) -> None:
+    @initialize(arm=st.booleans(), busy=st.booleans())
+    def begin(self, arm: bool, busy: bool) -> None:
         self.now, self.wall = 100.0, 1.7e9
         self.count = 0
         self.all: list[Submission] = []
@@ -90,11 +101,10 @@ class Promise(RuleBasedStateMachine):
         self.topics = DeviceTopics("lab2mqtt", "toy")
         self.outbox = Outbox()
         self.retained: dict[str, bytes] = {}
-        self.answered: list[
-            tuple[str, float]
-        ] = []  # by number of the answer: a state topic, and what it must show
+        self.answered: list[tuple[str, float]] = []  # by number: a state topic, and what it must show
         profile = Profile("toy", "test", presets={"far": Preset("go", {"far": True})}, backlog=BACKLOG)
         self.device = Device(profile, self.topics, self.outbox, self.answer)
+        self.connect(arm, busy)
 
     # --- what the device does --------------------------------------------------------------------------
 
@@ -139,17 +149,13 @@ class Promise(RuleBasedStateMachine):
 
     # --- users -----------------------------------------------------------------------------------------
 
-    @rule(
-        key=st.sampled_from((*SET, *CALLED)),
-        value=st.sampled_from([True, 1.0, 7.5, "nonsense"]),
-        repeated=st.integers(0, 9),
-        lasts=st.sampled_from([0.0, 0.5, 5.0, 100.0]),
-        timeout=st.sampled_from([None, 0.0, 1.0, 20.0]),
-        expect=st.sampled_from([None, None, 1.0]),
-    )
-    def submit(
-        self, key: str, value: Json, repeated: int, lasts: float, timeout: float | None, expect: Json
-    ) -> None:
+    @rule(wishes=st.lists(WISHES, min_size=1, max_size=5))
+    def ask(self, wishes: list[Wish]) -> None:
+        for wish in wishes:
+            self.submit(wish)
+
+    def submit(self, wish: Wish) -> None:
+        key, value, repeated, lasts, timeout, expect = wish
         number = len(self.all)
         id_ = self.all[-1 - repeated].id if repeated < min(3, number) else f"c{number}"
         submission = Submission(number, id_, key, self.now + lasts)
@@ -157,22 +163,23 @@ class Promise(RuleBasedStateMachine):
         self.all.append(submission)
         command = Command(id_, key, value, {}, submission.expires_at, timeout, expect if key in SET else None)
         if taken:
-            submission.given = True  # an open id belongs to the first
+            submission.given = True  # an open id belongs to the one that had it first
         self.device.submit("set" if key in SET else "call", command, submission, self.now, self.wall)
-        if taken:
-            assert [reply.outcome for reply in submission.answers] == [Outcome.REJECTED]
-        elif not self.device.ready:
+        if not self.device.ready:
             assert [reply.outcome for reply in submission.answers] == [Outcome.UNAVAILABLE]
+        elif taken:
+            assert [reply.outcome for reply in submission.answers] == [Outcome.REJECTED]
         elif key == "stop":
             assert submission.given or submission.final, "an urgent one never waits"
 
     # --- the driver and its line -----------------------------------------------------------------------
 
     def some(self, index: int) -> str:
-        return self.all[index % len(self.all)].id if self.all else "ghost"
+        """The latest ones, and what nobody asked for."""
+        return self.all[-1 - index].id if index < len(self.all) else "ghost"
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 30), outcome=st.sampled_from(Outcome), proof=st.booleans())
+    @rule(index=st.integers(0, 4), outcome=st.sampled_from(Outcome), proof=st.booleans())
     def reply(self, index: int, outcome: Outcome, proof: bool) -> None:
         """To anything, once more, or to what it never was given."""
         submission = self.open(self.some(index))
@@ -185,7 +192,7 @@ class Promise(RuleBasedStateMachine):
         self.device.pump(self.now)
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 30))
+    @rule(index=st.integers(0, 4))
     def send(self, index: int) -> None:
         """A frame goes out for it."""
         submission = self.open(self.some(index))
@@ -194,7 +201,7 @@ class Promise(RuleBasedStateMachine):
             submission.sent = True
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 30), until=st.sampled_from([None, 3.0]))
+    @rule(index=st.integers(0, 4), until=st.sampled_from([None, 3.0]))
     def hold(self, index: int, until: float | None) -> None:
         submission = self.open(self.some(index))
         if submission is not None and submission.given:
@@ -246,21 +253,26 @@ class Promise(RuleBasedStateMachine):
         return (s.id for s in self.all if s.held and not s.final)
 
     @precondition(lambda self: self.carrier is not None)
-    @rule()
-    def lose(self) -> None:
+    @rule(again=AGAIN, arm=st.booleans(), busy=st.booleans())
+    def lose(self, again: bool, arm: bool, busy: bool) -> None:
         held = set(self.held())
         self.carrier = None
         self.device.lose("the line broke")
         self.device.enter(State.OFFLINE, self.wall)
         assert {s.id for s in self.all if not s.final} == held, "whoever is not held is answered at once"
+        if again:
+            self.connect(arm, busy)
 
-    @rule()
-    def stop(self) -> None:
+    @precondition(lambda self: self.carrier is not None)
+    @rule(again=AGAIN)
+    def stop(self, again: bool) -> None:
         """The bridge stops, or its configuration takes the device away; then it starts again."""
         self.carrier = None
         self.device.lose("stopping", for_good=True)
         self.device.enter(State.OFFLINE, self.wall)
         assert all(submission.final for submission in self.all)
+        if again:
+            self.connect(arm=True, busy=True)
 
     def report(self, event: Declared | GroupStatus | Ready | Update | Reply) -> None:
         self.device.report(event, self.now, self.wall)
@@ -308,11 +320,11 @@ class Promise(RuleBasedStateMachine):
             assert not any(finals[:-1]), "something was said after the final answer"
 
     def teardown(self) -> None:
-        self.stop()
+        self.stop(again=False)
         assert all(sum(reply.outcome.final for reply in s.answers) == 1 for s in self.all)
         while self.outbox:
             self.publish(20)
 
 
 TestPromise = Promise.TestCase
-TestPromise.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPromise.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)

@@ -16,6 +16,8 @@ class Lines:
     `wall` turns the picture's clock into seconds since the epoch. `first`: also tell the values found at first.
     """
 
+    covers = False
+
     def __init__(
         self,
         picture: Picture,

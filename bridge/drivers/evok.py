@@ -231,13 +231,16 @@ class Evok:
 
     def _settle(self, write: Write, verdict: Verdict, now: float) -> Iterator[Effect]:
         """Answer a write, with the real state before the answer: whoever showed the wish as fact snaps back."""
+        if verdict is not Verdict.SHOWN:
+            self._next_all = min(self._next_all, now + 5.0)  # its board may be lost: soon that can be told
         for goal in write.goals:
             if (update := write.known.shown.get(goal.field)) is not None:
                 yield update
         if write.purpose is not Purpose.SET:
             yield from self._pulses.settled(write, verdict, now)
         elif write.command is not None:
-            yield answer(write, write.command, verdict, self._writes.processed(write))
+            silence = self._inventory.boards.silence(write.known.group)
+            yield answer(write, write.command, verdict, self._writes.processed(write), silence)
 
     # --- time -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from bridge.drivers.evok_frames import ALIASES
-from bridge.drivers.evok_points import LABELS, POLL
+from bridge.drivers.evok_points import LABELS, LONGEST_POLL, POLL
 
 
 class EvokOptions(BaseModel):
@@ -18,7 +18,7 @@ class EvokOptions(BaseModel):
     devices: tuple[str, ...] = Field((), description="object types to show; empty: all of them")
     filter_on_evok: bool = Field(False, description="also tell Evok to push only these types")
     token: SecretStr | None = Field(None, description="for coming versions of Evok: sent as a bearer token")
-    poll: float = Field(POLL, ge=1, le=3600, description="seconds between complete readings")
+    poll: float = Field(POLL, ge=1, le=LONGEST_POLL, description="seconds between complete readings")
     pulse_without_state: bool = Field(False, description="pulse relays though their end would not survive a crash")
 
     @field_validator("devices")

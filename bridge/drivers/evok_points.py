@@ -9,7 +9,7 @@ from msgspec import Struct
 from bridge.drivers.evok_frames import Record, modes, number, span
 from bridge.model import Category, Kind, Point, Policy, point_key
 
-POLL = 30.0  # seconds between two `all`: what is not pushed is at most this old
+POLL, LONGEST_POLL = 30.0, 60.0  # seconds between two `all`: what is not pushed is at most this old
 
 LABELS: Mapping[str, str] = {
     "di": "DI",
@@ -189,7 +189,7 @@ def _onewire(record: Record, at: Place) -> Iterator[Point]:
             device_class=device_class,
             state_class="measurement",
             precision=2,
-            max_age=_age(record, 3 * POLL),
+            max_age=_age(record, 3 * LONGEST_POLL),
             enabled=enabled,
         )
     yield from _interval(record, at)

@@ -114,7 +114,7 @@ class Pulses:
             if write.purpose is Purpose.SET and write.command is not None:
                 yield Reply(write.command.id, Outcome.UNKNOWN, OVERTAKEN)
         key = newer.known.key
-        if not any(goal.field == "value" for goal in newer.goals):
+        if not newer.sets_value:
             return
         pulse, late = self._active.pop(key, None), self._late.pop(key, None)
         if pulse is not None:
@@ -131,13 +131,15 @@ class Pulses:
         if write.purpose is Purpose.PULSE_ON and pulse is not None and write.command is pulse.command:
             if not pulse.timed_by_evok:
                 pulse.off_at = now + pulse.seconds
-        elif key in self._obsolete and any(goal.field == "value" for goal in write.goals):
+        elif key in self._obsolete and write.purpose is Purpose.SET and write.sets_value:
             self._obsolete.discard(key)
             yield Remember(MEMORY + key, None)
 
     def settled(self, write: Write, verdict: Verdict, now: float) -> Iterator[Effect]:
         """One edge of a pulse has shown, or will not."""
         key = write.known.key
+        if verdict is Verdict.SHOWN and self._boards.silence(write.known.group):
+            verdict = Verdict.HIDDEN  # what a lost board showed last
         if write.purpose is Purpose.LATE_OFF:
             yield from self._ended_late(key, verdict)
             return

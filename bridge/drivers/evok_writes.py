@@ -68,7 +68,12 @@ class Write:
     settle: float
     unseen: tuple[str, ...] = ()  # fields that Evok never shows
     already: bool = False  # it was shown before
+    wary: bool = False  # so what is shown proves nothing until it can be judged
     judge_at: float = math.inf
+
+    @property
+    def sets_value(self) -> bool:
+        return any(goal.field == "value" for goal in self.goals)
 
     def overlaps(self, other: Write) -> bool:
         mine = {(goal.known.key, goal.field) for goal in self.goals}
@@ -86,8 +91,8 @@ def setting(known: Known, fields: Mapping[str, Scalar], command: Command, settle
     return Write(Purpose.SET, known, goals, command, now + timeout, settle, unseen)
 
 
-def answer(write: Write, command: Command, verdict: Verdict, processed: bool) -> Reply:
-    """What to say of a setting that has come to its end."""
+def answer(write: Write, command: Command, verdict: Verdict, processed: bool, silence: str) -> Reply:
+    """What to say of a setting that has come to its end. `silence`: why its board counts as lost."""
     goals = write.goals
     data: Scalar = goals[0].shown if len(goals) == 1 else None
     if verdict is Verdict.SHOWN and not write.unseen:
@@ -99,7 +104,7 @@ def answer(write: Write, command: Command, verdict: Verdict, processed: bool) ->
     else:
         shown = ", ".join(f"{goal.field} is {written(goal.shown)}" for goal in goals)
         detail = f"processed, but {write.known.key} does not show it: {shown}"
-    return Reply(command.id, Outcome.UNKNOWN, detail, data)
+    return Reply(command.id, Outcome.UNKNOWN, f"{detail} ({silence})" if silence else detail, data)
 
 
 class Writes:
@@ -123,6 +128,7 @@ class Writes:
     def send(self, write: Write, frame: str, now: float) -> Iterator[Effect]:
         """Send it, with a fence behind it."""
         write.already = bool(write.goals) and all(goal.reached for goal in write.goals)
+        write.wary = write.already and write.purpose in (Purpose.PULSE_OFF, Purpose.LATE_OFF)
         self._turn += 1
         token = f"set:{self._turn}"
         self._open.append(write)
@@ -175,12 +181,11 @@ class Writes:
         for write in tuple(self._open):
             if not self.processed(write):
                 continue
-            if all(goal.reached for goal in write.goals):
+            judged = asked_at is not None and asked_at >= write.judge_at
+            shown = all(goal.reached for goal in write.goals)
+            if judged or (shown and not write.wary):
                 self._open.remove(write)
-                yield write, Verdict.SHOWN
-            elif asked_at is not None and asked_at >= write.judge_at:
-                self._open.remove(write)
-                yield write, Verdict.HIDDEN
+                yield write, Verdict.SHOWN if shown else Verdict.HIDDEN
 
     def expired(self, now: float) -> Iterator[tuple[Write, Verdict]]:
         """Writes for which nobody waits any longer."""

@@ -101,11 +101,16 @@ def test_the_time_counts_from_the_fence() -> None:
 
 def test_off_goes_out_though_on_was_never_seen() -> None:
     talk = Talk()
+    talk.wait(2.1)
+    talk.hear(*host())
     talk.call("pulse", point="ro/2_01", seconds=0.1)
     talk.pass_fence()
     talk.wait(0.2)
     assert talk.sent == [ON, OFF]
     talk.pass_fence()
+    assert talk.replies == []  # OFF is shown, but it may be the OFF from before the pulse
+    talk.wait(0.8)
+    talk.hear(*host())
     assert talk.outcomes == ["unknown"]
     assert "never showed ON" in talk.replies[0][2]
     assert talk.remembered[-1] == FORGOTTEN
@@ -145,6 +150,24 @@ def test_an_off_that_does_not_show_is_tried_again_and_not_forgotten() -> None:
     assert talk.remembered[-1] == FORGOTTEN
     assert [event.name for event in talk.of(Happened)] == ["pulse_late"]
     assert talk.outcomes == ["accepted", "unknown"]
+
+
+def test_the_last_word_of_a_lost_board_does_not_end_a_pulse() -> None:
+    talk = Talk(memory=MEMORY)
+    talk.wait(2.1)
+    talk.pass_fence()
+    talk.hear(*host())
+    talk.wait(0.8)
+    talk.hear(*host(slave("2", 7.0)))
+    assert talk.sent == [OFF]
+    assert talk.remembered == []
+    talk.wait(30)
+    talk.hear(*host())
+    assert talk.sent == [OFF, OFF]
+    talk.pass_fence()
+    talk.wait(0.8)
+    talk.hear(*host())
+    assert talk.remembered == [FORGOTTEN]
 
 
 def test_a_newer_write_ends_the_pulse_and_its_memory_when_processed() -> None:

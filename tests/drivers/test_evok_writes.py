@@ -67,6 +67,20 @@ def test_a_value_that_does_not_show_is_unknown_and_the_real_one_is_reported() ->
     assert talk.events[reply - 1] == Update("ro/2_01", False)
 
 
+def test_a_write_that_does_not_show_brings_the_next_poll_forward() -> None:
+    talk = Talk()
+    talk.wait(2.1)
+    talk.hear(*host())
+    talk.ask("ro/2_01", True)
+    talk.pass_fence()
+    talk.wait(0.8)
+    talk.hear(*host())
+    assert talk.outcomes == ["unknown"]
+    asked = talk.asked
+    talk.wait(5.1)
+    assert talk.asked == asked + 1
+
+
 def test_an_all_that_was_asked_for_too_early_judges_nothing() -> None:
     talk = Talk()
     talk.wait(1.99)

@@ -13,12 +13,16 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tests.system.mosquitto import HOST, Mosquitto, free_port
 from tests.system.observer import Observer
+from tests.system.proxy import Proxy
+
+Part = Literal["broker", "evok", "daemon"]
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE = 20.0  # seconds for a Python process to start or to end on a loaded machine
@@ -99,24 +103,12 @@ class Process:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-SIMULATE = """
-import asyncio, sys
-from bridge.simulators.evok import EvokSimulator
-from bridge.simulators.server import serve
-async def main():
-    async with serve(EvokSimulator(lively=False, rate=20), port=int(sys.argv[1])):
-        await asyncio.get_running_loop().create_future()
-asyncio.run(main())
-"""
-
-
 class Evok(Process):
     """`lab2mqtt simulate evok`: nothing moves by itself, so that what is retained can be compared with it."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.port = free_port()
-        self.url = f"ws://{HOST}:{self.port}/ws"
-        arguments = ["-c", SIMULATE, str(self.port)]
+        arguments = ["-m", "bridge", "simulate", "evok", "--port", str(self.port), "--no-lively", *options]
         super().__init__("evok", directory, arguments)
 
     def start(self) -> None:
@@ -167,7 +159,7 @@ class Daemon(Process):
 
 def configuration(
     broker: int,
-    url: str,
+    evok: int,
     *,
     bridge: str = "gate",
     state: Path | None = None,
@@ -192,47 +184,49 @@ port = {broker}
 
 [devices.io]
 driver = "evok"
-url = "{url}"
+url = "ws://{HOST}:{evok}/ws"
 {device}
 """
 
 
 class World:
-    """One broker, one simulated Evok, one daemon between them, and an observer; all of them running."""
+    """One broker, one simulated Evok, one daemon between them, and an observer; all of them running.
+
+    The daemon reaches its broker through the proxy `uplink` and its instrument through the proxy `cable`, unless
+    it is `direct`. Further options are those of `configuration`.
+    """
 
     def __init__(
         self,
         directory: Path,
         broker_lines: Sequence[str] = (),
         *,
-        broker_port: int | None = None,
-        url: str | None = None,
+        direct: bool = False,
+        simulator: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        """`broker_port` and `url`: where the daemon finds them, when not where they are (a proxy between)."""
         directory.mkdir(parents=True, exist_ok=True)
         self.broker = Mosquitto(directory, broker_lines)
-        self.evok = Evok(directory)
+        self.evok = Evok(directory, *simulator)
         self.observer = Observer(self.broker.port)
+        self.uplink, self.cable, self._direct = Proxy(self.broker.port), Proxy(self.evok.port), direct
+        self.begun = 0.0  # seconds since 1970; what was said of the link before is of an earlier life
         self.unsettled: set[str] = set()  # keys of points that are not compared: somebody is changing them
         self._directory, self._options = directory, options
-        self.broker_port, self.url = broker_port, url
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self.begun = time.time()
             stack.enter_context(self.broker)
             stack.enter_context(self.evok)
             stack.enter_context(self.observer)
-            self.daemon = Daemon(
-                self._directory,
-                configuration(
-                    self.broker_port or self.broker.port,
-                    self.url or self.evok.url,
-                    state=self._directory / "state",
-                    **self._options,
-                ),
-            )
+            broker, evok = self.broker.port, self.evok.port
+            if not self._direct:
+                broker = stack.enter_context(self.uplink).port
+                evok = stack.enter_context(self.cable).port
+            self._options.setdefault("state", self._directory / "state")
+            self.daemon = Daemon(self._directory, configuration(broker, evok, **self._options))
             stack.enter_context(self.daemon)
             self.until_right(DEADLINE)
             self._stack = stack.pop_all()
@@ -255,9 +249,11 @@ class World:
             for topic in ("_bridge/gate/status", "io/status", *(f"io/status/{group}" for group in self.groups()))
             if observer.retained(topic) != b"online"
         ]
-        link = observer.document("io/link")
-        if link.get("state") != "ready":
-            found.append(f"the link is {link}")
+        link, health = observer.document("io/link"), observer.document("_bridge/gate/health")
+        if link.get("state") != "ready" or health.get("links") != {"io": "ready"}:
+            found.append(f"the link is {link}, its health {health.get('links')}")
+        elif datetime.fromisoformat(health["time"]).timestamp() < self.begun:
+            found.append("nothing is known of the link since the last start")
         if not found:
             found = list(self._wrong_values())
         return found
@@ -274,6 +270,11 @@ class World:
             shown = self.observer.document(f"io/state/{key}").get("value")
             if shown is None or abs(float(shown) - value) > 0.01:
                 yield f"{key} is {value}, retained is {shown!r}"
+
+    def start(self, part: Part) -> None:
+        """Start one that was killed."""
+        self.begun = time.time()
+        getattr(self, part).start()
 
     def until_right(self, within: float) -> float:
         """Wait until nothing is wrong; the seconds that it took."""

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pytest
 
-from tests.system.processes import World, together, waited
+from tests.system.processes import Part, World, together, waited
 
-Part = Literal["broker", "evok", "daemon"]
 RIGHT = 5.0  # seconds after all three are up
 DOWN = 0.7  # seconds between a death and the restart
 EXPIRES = 5.0  # seconds: the default
@@ -69,7 +68,7 @@ class Traffic:
         assert {value: times for value, times in self.executed.items() if len(times) > 1} == {}
         ages = {value: times[0] - self.sent[value] for value, times in self.executed.items()}
         assert {value: age for value, age in ages.items() if age > EXPIRES} == {}
-        assert len(ages) > len(self.sent) / 4
+        assert len(ages) >= 10  # or else nothing was shown
 
 
 def kill(world: World, traffic: Traffic, part: Part) -> None:
@@ -80,10 +79,6 @@ def kill(world: World, traffic: Traffic, part: Part) -> None:
     getattr(world, part).kill()
 
 
-def start(world: World, part: Part) -> None:
-    getattr(world, part).start()
-
-
 def works(world: World) -> None:
     """A command goes all the way."""
     answer = world.observer.command("io/set/ro/2_01", {"value": True})
@@ -92,20 +87,21 @@ def works(world: World) -> None:
 
 
 def scenario(order: tuple[Part, ...], directory: Path, broker_lines: list[str]) -> None:
-    with World(directory, broker_lines) as world, Traffic(world) as traffic:
+    with World(directory, broker_lines, direct=True) as world, Traffic(world) as traffic:
         for level, part in enumerate(order):  # one after the other
+            time.sleep(0.5)
             kill(world, traffic, part)
             time.sleep(DOWN)
             if part != "evok":
                 world.evok.fault("set_input", circuit="2_01", value=1 - level % 2)
-            start(world, part)
+            world.start(part)
             world.until_right(RIGHT)
         works(world)
         for part in order:  # all of them down at once
             kill(world, traffic, part)
             time.sleep(DOWN)
         for part in order:
-            start(world, part)
+            world.start(part)
         world.until_right(RIGHT)
         works(world)
         traffic.harvest()
@@ -124,54 +120,54 @@ def test_every_order_of_deaths_is_survived(forgetful: bool, tmp_path: Path) -> N
 
 
 def test_a_dead_daemon_is_offline_after_the_will_delay_and_not_before(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+    with World(tmp_path, direct=True) as world:
         world.daemon.kill()
         died = time.monotonic()
         world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", WILL + 2.0)
         assert time.monotonic() - died > WILL - 1.0
-        world.daemon.start()
+        world.start("daemon")
         world.until_right(RIGHT)
 
 
 def test_a_daemon_that_is_back_within_the_will_delay_was_never_offline(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+    with World(tmp_path, direct=True) as world:
         since = time.monotonic()
         world.daemon.kill()
-        world.daemon.start()
+        world.start("daemon")
         world.until_right(RIGHT)
         time.sleep(WILL + 1.0)
         assert {one.payload for one in world.observer.on("_bridge/gate/status", since)} == {b"online"}
 
 
 def test_a_dead_instrument_is_offline_at_once_and_its_command_answered(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+    with World(tmp_path, direct=True) as world:
         world.evok.kill()
         world.observer.until(lambda: world.observer.retained("io/status") == b"offline", 2.0)
         answer = world.observer.command("io/set/ro/2_01", {"value": True})
         assert answer["outcome"] == "unavailable", answer
         assert world.observer.document("io/link")["reason"]
-        world.evok.start()
+        world.start("evok")
         world.until_right(RIGHT)
         assert world.evok.executed("ro/2_01") == []
 
 
 def test_a_dead_board_is_offline_alone(tmp_path: Path) -> None:
-    with World(tmp_path, device="poll = 1") as world:
-        world.evok.fault("board_lost", unit="xS11")
+    with World(tmp_path, direct=True, device="poll = 1") as world:
+        world.evok.fault("board_dead", unit="xS11", how="exception")
         world.observer.until(lambda: world.observer.retained("io/status/xS11") == b"offline", WILL + 2.0)
         assert world.observer.retained("io/status") == b"online"
         answer = world.observer.command("io/set/ro/xS11_01", {"value": True})
         assert answer["outcome"] == "unavailable", answer
         works(world)
-        world.evok.fault("clear")
+        world.evok.fault("board_back", at_once="1")
 
 
 def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path) -> None:
-    with World(tmp_path, ["persistence false"]) as world:
+    with World(tmp_path, ["persistence false"], direct=True) as world:
         world.evok.fault("set_input", circuit="2_02", value=1)
         world.broker.kill()
         world.evok.fault("set_input", circuit="2_01", value=1)
-        world.broker.start()
+        world.start("broker")
         world.until_right(RIGHT)
         assert world.observer.document("_bridge/gate/info")["devices"] == {"io": {"driver": "evok", "name": None}}
         assert world.observer.document("io/points/2")

@@ -70,6 +70,8 @@ class Connection:
         self._is_text = True
         self._outgoing: asyncio.Queue[Outgoing | None] = asyncio.Queue()
         self._garble: deque[Garbling] = deque()
+        self._held = 0  # written by us and still held back
+        self._pongs: dict[bytes, asyncio.Event] = {}
         self._cut: Callable[[], None] | None = None
         self._last: str | bytes = "{}"
 
@@ -112,6 +114,30 @@ class Connection:
         if self.is_open:
             self._protocol.send_close(code, reason)
             self._write(*self._protocol.data_to_send())
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Send a close frame and the end of the stream, without waiting for the client's close frame."""
+        if self.is_open:
+            self._protocol.fail(code, reason)
+            self._write(*self._protocol.data_to_send())
+
+    def ping(self) -> asyncio.Event:
+        """Send a ping; the event is set when its pong is reached, in its turn among the client's frames."""
+        payload, answered = secrets.token_bytes(4), asyncio.Event()
+        if self.is_open:
+            self._pongs[payload] = answered
+            self._protocol.send_ping(payload)
+            self._write(*self._protocol.data_to_send())
+        return answered
+
+    def flush(self) -> None:
+        """Write now what was sent, as far as nothing holds it back: before the program blocks its event loop."""
+        while self._held == self._outgoing.qsize() > 0 and not self._weather.delay and self._is_undisturbed:
+            item = self._outgoing.get_nowait()
+            if item is None:  # the end, which the pump has to see
+                self._outgoing.put_nowait(None)
+                return
+            self._perform(item)
 
     def drop(self) -> None:
         """End the TCP connection without a close frame: the client sees code 1006."""

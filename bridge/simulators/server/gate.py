@@ -27,7 +27,9 @@ class Gate:
         self._free.set()
 
     async def passed(self) -> None:
-        await self._free.wait()
+        """Wait until it is open; who wakes up and finds it shut again goes on waiting."""
+        while not self._free.is_set():
+            await self._free.wait()
 
     def _forget_timer(self) -> None:
         if self._timer is not None:
