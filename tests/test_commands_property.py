@@ -58,7 +58,13 @@ WISHES = st.tuples(
     st.sampled_from([None, 1.0, 20.0, 0.0]),  # the timeout
     st.sampled_from([None, None, None, 1.0]),  # expect
 )
-AGAIN = st.sampled_from([True, True, True, False])
+DEEDS = st.tuples(
+    st.sampled_from(["send", "hold", "reply", "reply"]),
+    st.integers(0, 4),  # of the latest commands, and what nobody asked for
+    st.sampled_from(Outcome),
+    st.booleans(),  # with a state that proves it
+)
+BUSY = st.sampled_from([False, False, True])
 
 
 @dataclass(eq=False)
@@ -91,7 +97,7 @@ class Scripted:
 
 
 class Promise(RuleBasedStateMachine):
-    @initialize(arm=st.booleans(), busy=st.booleans())
+    @initialize(arm=st.booleans(), busy=BUSY)
     def begin(self, arm: bool, busy: bool) -> None:
         self.now, self.wall = 100.0, 1.7e9
         self.count = 0
@@ -149,6 +155,7 @@ class Promise(RuleBasedStateMachine):
 
     # --- users -----------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.carrier is not None)
     @rule(wishes=st.lists(WISHES, min_size=1, max_size=5))
     def ask(self, wishes: list[Wish]) -> None:
         for wish in wishes:
@@ -179,33 +186,31 @@ class Promise(RuleBasedStateMachine):
         return self.all[-1 - index].id if index < len(self.all) else "ghost"
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 4), outcome=st.sampled_from(Outcome), proof=st.booleans())
-    def reply(self, index: int, outcome: Outcome, proof: bool) -> None:
+    @rule(deeds=st.lists(DEEDS, min_size=1, max_size=5))
+    def drive(self, deeds: list[tuple[str, int, Outcome, bool]]) -> None:
+        for deed, index, outcome, proof in deeds:
+            submission = self.open(self.some(index))
+            if deed == "reply":
+                self.reply(self.some(index), submission, outcome, proof)
+            elif submission is not None and submission.given:
+                self.advance(deed, submission, None if proof else self.now + 3.0)
+        self.device.pump(self.now)
+
+    def reply(self, id_: str, submission: Submission | None, outcome: Outcome, proof: bool) -> None:
         """To anything, once more, or to what it never was given."""
-        submission = self.open(self.some(index))
         before = len(submission.answers) if submission else 0
         if submission is not None and proof and submission.key in MEASURED:
             self.update(submission.key)
-        self.report(Reply(self.some(index), outcome, "by the driver"))
+        self.report(Reply(id_, outcome, "by the driver"))
         if submission is not None and not submission.given:
             assert len(submission.answers) == before, "answered by a driver that never saw it"
-        self.device.pump(self.now)
 
-    @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 4))
-    def send(self, index: int) -> None:
-        """A frame goes out for it."""
-        submission = self.open(self.some(index))
-        if submission is not None and submission.given:
+    def advance(self, deed: str, submission: Submission, until: float | None) -> None:
+        if deed == "send":
             self.device.commands.sent(submission.id, self.now, self.wall)
             submission.sent = True
-
-    @precondition(lambda self: self.carrier is not None)
-    @rule(index=st.integers(0, 4), until=st.sampled_from([None, 3.0]))
-    def hold(self, index: int, until: float | None) -> None:
-        submission = self.open(self.some(index))
-        if submission is not None and submission.given:
-            self.device.commands.hold(submission.id, None if until is None else self.now + until)
+        else:
+            self.device.commands.hold(submission.id, until)
             submission.held = True
 
     @precondition(lambda self: self.carrier is not None)
@@ -216,7 +221,7 @@ class Promise(RuleBasedStateMachine):
         self.report(Update(key, float(self.count)))
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(busy=st.booleans())
+    @rule(busy=BUSY)
     def work(self, busy: bool) -> None:
         assert self.carrier is not None
         self.carrier.busy = busy
@@ -232,7 +237,7 @@ class Promise(RuleBasedStateMachine):
         self.device.pump(self.now)
 
     @precondition(lambda self: self.carrier is None)
-    @rule(arm=st.booleans(), busy=st.booleans())
+    @rule(arm=st.booleans(), busy=BUSY)
     def connect(self, arm: bool, busy: bool) -> None:
         self.device.begin()
         self.device.enter(State.GREETING, self.wall)
@@ -253,26 +258,25 @@ class Promise(RuleBasedStateMachine):
         return (s.id for s in self.all if s.held and not s.final)
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(again=AGAIN, arm=st.booleans(), busy=st.booleans())
-    def lose(self, again: bool, arm: bool, busy: bool) -> None:
+    @rule(again=st.booleans(), arm=st.booleans(), busy=BUSY, vain=WISHES)
+    def lose(self, again: bool, arm: bool, busy: bool, vain: Wish) -> None:
         held = set(self.held())
         self.carrier = None
         self.device.lose("the line broke")
         self.device.enter(State.OFFLINE, self.wall)
         assert {s.id for s in self.all if not s.final} == held, "whoever is not held is answered at once"
+        self.submit(vain)
         if again:
             self.connect(arm, busy)
 
     @precondition(lambda self: self.carrier is not None)
-    @rule(again=AGAIN)
-    def stop(self, again: bool) -> None:
+    @rule()
+    def stop(self) -> None:
         """The bridge stops, or its configuration takes the device away; then it starts again."""
         self.carrier = None
         self.device.lose("stopping", for_good=True)
         self.device.enter(State.OFFLINE, self.wall)
         assert all(submission.final for submission in self.all)
-        if again:
-            self.connect(arm=True, busy=True)
 
     def report(self, event: Declared | GroupStatus | Ready | Update | Reply) -> None:
         self.device.report(event, self.now, self.wall)
@@ -320,7 +324,7 @@ class Promise(RuleBasedStateMachine):
             assert not any(finals[:-1]), "something was said after the final answer"
 
     def teardown(self) -> None:
-        self.stop(again=False)
+        self.stop()
         assert all(sum(reply.outcome.final for reply in s.answers) == 1 for s in self.all)
         while self.outbox:
             self.publish(20)

@@ -31,17 +31,16 @@ class NoAnswerError(Exception):
 
 def add_broker(parser: argparse.ArgumentParser) -> None:
     """`-c FILE` or `--mqtt URL`, and `--root`; `settings` takes what they give."""
-    where = parser.add_argument_group(
-        "which broker",
-        "the one of a configuration, or the one of a URL. With neither, LAB2MQTT_… variables say what to do, and "
-        "without them it is mqtt://localhost:1883. User and password for a URL may stand in it, where others can "
-        "see them, or in LAB2MQTT_MQTT__USERNAME and LAB2MQTT_MQTT__PASSWORD",
+    configuration.add_options(parser)
+    parser.add_argument(
+        "--mqtt",
+        type=broker_url,
+        metavar="URL",
+        help="instead of -c: mqtt://[user@]host[:port], or mqtts://… with TLS. The password comes from "
+        "LAB2MQTT_MQTT__PASSWORD (in the URL others could read it). With neither, and no variables that say "
+        "more: mqtt://localhost",
     )
-    configuration.add_options(where)
-    where.add_argument(
-        "--mqtt", type=broker_url, metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts:// with TLS"
-    )
-    where.add_argument("--root", metavar="TOPIC", help="the topic above all others (lab2mqtt)")
+    parser.add_argument("--root", metavar="TOPIC", help="the topic above all others (lab2mqtt)")
     parser.set_defaults(wrong_use=parser.error)
 
 

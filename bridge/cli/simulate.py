@@ -121,7 +121,6 @@ def _told(name: str, instrument: Instrument, server: Server) -> list[str]:
 def options_of(name: str, instrument: Instrument) -> argparse.ArgumentParser:
     """A parser with one option per keyword of the constructor: `rate: Annotated[float, "what it is"] = 50.0`."""
     import inspect
-    from typing import get_type_hints
 
     from bridge.cli.main import Parser
     from bridge.cli.stop import port
@@ -135,10 +134,8 @@ def options_of(name: str, instrument: Instrument) -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=port, default=0, metavar="N", help="port to listen on (a free one)")
-    simulator = instrument.simulator
-    hints = get_type_hints(simulator.__init__ if isinstance(simulator, type) else simulator, include_extras=True)
-    for parameter in inspect.signature(simulator).parameters.values():
-        _add(parser, parameter.name, hints[parameter.name], parameter.default)
+    for parameter in inspect.signature(instrument.simulator, eval_str=True).parameters.values():
+        _add(parser, parameter.name, parameter.annotation, parameter.default)
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -145,13 +146,145 @@ async def test_a_command_is_not_sent_after_it_expired(shared: World) -> None:
 
 
 async def test_a_command_that_waits_longer_than_it_is_good_for_expires(shared: World) -> None:
+    client, since, written = shared.client, shared.client.mark, len(shared.heard("write", name="lamp"))
     shared.toy.slow = True
-    client, since = shared.client, shared.client.mark
-    client.publish("toy/set/gain", {"value": 2, "id": "slow-1"})
-    client.publish("toy/set/lamp", {"value": True, "id": "late-1", "expires": 0.05})
-    await client.until(lambda: shared.toy._waiting)
-    await client.until(lambda: shared.daemon and _now() > 0 and _passed(client, 0.06))
+    client.publish("toy/set/gain", {"value": 2, "id": "slow"})
+    client.publish("toy/set/lamp", {"value": True, "id": "late", "expires": 0.05})
+    await client.in_order("toy")
+    begun = monotonic()
+    await client.until(lambda: monotonic() > begun + 0.06)
     shared.toy.let_go()
-    await client.until(lambda: client.answers("late-1", since))
-    assert client.answers("late-1", since)[0]["outcome"] == "expired"
-    assert client.answers("slow-1", since)[0]["outcome"] == "done"
+    await client.until(lambda: client.answers("late", since))
+    assert client.answers("late", since)[0]["outcome"] == "expired"
+    assert client.answers("slow", since)[0]["outcome"] == "done"
+    assert len(shared.heard("write", name="lamp")) == written
+
+
+async def test_after_its_timeout_a_command_that_was_sent_is_unknown(shared: World) -> None:
+    shared.toy.mute = True
+    answer = await shared.client.ask("toy/set/lamp", {"value": True, "timeout": 0.1, "id": "no answer"})
+    shared.toy.mute = False
+    assert (answer["outcome"], answer["final"]) == ("unknown", True)
+    assert answer["times"]["sent"]
+    assert len([answer for answer in shared.client.answers("no answer") if answer["final"]]) == 1
+
+
+async def test_a_job_has_no_timeout_of_its_own(shared: World) -> None:
+    assert shared.daemon is not None
+    point = shared.daemon.fleet.devices["toy"].catalogue.points["job_start"]
+    assert point.timeout is None
+
+
+@pytest.mark.parametrize(("expect", "outcome"), [(3.0, "done"), (3.4, "done"), ("2.6", "done"), (4, "rejected")])
+async def test_expect_holds_for_numbers_within_the_points_step(
+    shared: World, expect: object, outcome: str
+) -> None:
+    await shared.client.ask("toy/set/gain", "3")
+    written = len(shared.heard("write", name="gain"))
+    answer = await shared.client.ask("toy/set/gain", {"value": 9, "expect": expect})
+    assert answer["outcome"] == outcome
+    assert len(shared.heard("write", name="gain")) == written + (outcome == "done")
+
+
+@pytest.mark.parametrize(
+    ("key", "present", "value", "good", "bad"),
+    [("lamp", "OFF", "ON", False, True), ("mode", "slow", "fast", "slow", "fast"), ("label", "a", "b", "a", "A")],
+)
+async def test_expect_is_compared_with_the_present_value(
+    shared: World, key: str, present: str, value: str, good: object, bad: object
+) -> None:
+    await shared.client.ask(f"toy/set/{key}", present)
+    refused = await shared.client.ask(f"toy/set/{key}", {"value": value, "expect": bad})
+    assert refused["outcome"] == "rejected"
+    assert "not" in refused["detail"]
+    assert (await shared.client.ask(f"toy/set/{key}", {"value": value, "expect": good}))["outcome"] == "done"
+    # Now it is no longer what was expected: the same wish is turned down.
+    assert (await shared.client.ask(f"toy/set/{key}", {"value": present, "expect": good}))["outcome"] == "rejected"
+
+
+async def test_an_expectation_that_the_point_cannot_have_is_not_met(shared: World) -> None:
+    assert (await shared.client.ask("toy/set/lamp", {"value": 1, "expect": "maybe"}))["outcome"] == "rejected"
+
+
+# --- call ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_takes_its_arguments_bare_or_in_an_envelope(shared: World) -> None:
+    client = shared.client
+    for payload in ({"point": "lamp", "value": 1}, {"args": {"point": "lamp", "value": 1}, "expires": 3}):
+        moved = len(shared.heard("write", name="lamp", value=1))
+        assert (await client.ask("toy/call/move", payload))["outcome"] == "done"
+        assert len(shared.heard("write", name="lamp", value=1)) == moved + 1
+
+
+@pytest.mark.parametrize("payload", ["", "  ", "{}", '{"args": {}}'])
+async def test_an_empty_payload_means_no_arguments(shared: World, payload: str) -> None:
+    halted = len(shared.heard("halt"))
+    assert (await shared.client.ask("toy/call/stop", payload))["outcome"] == "done"
+    assert len(shared.heard("halt")) == halted + 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "null",
+        "[]",
+        "1",
+        "ON",
+        '"x"',
+        '{"args": null}',
+        '{"args": []}',
+        '{"args": {}, "value": 1}',
+        '{"args": {}, "expect": 1}',
+        '{"args": {}, "point": "lamp"}',
+        '{"args": {',
+        '{"id": "an argument, then"}',
+        '{"expires": 1}',
+    ],
+)
+async def test_what_is_no_call_is_rejected_and_not_done(shared: World, payload: str) -> None:
+    halted = len(shared.heard("halt"))
+    assert (await shared.client.ask("toy/call/stop", payload))["outcome"] == "rejected"
+    assert len(shared.heard("halt")) == halted
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        ({"point": "lamp"}, "'value' is missing"),
+        ({"point": "lamp", "value": 1, "speed": 2}, "unknown argument 'speed'"),
+        ({"point": "lamp", "value": "fast"}, "'value'"),
+        ({"point": 5, "value": 1}, "'point'"),
+    ],
+)
+async def test_arguments_are_checked_as_declared(shared: World, args: dict[str, object], word: str) -> None:
+    answer = await shared.client.ask("toy/call/move", args)
+    assert answer["outcome"] == "rejected"
+    assert word in answer["detail"]
+
+
+# --- the wrong door ----------------------------------------------------------------------------------------------
+
+
+async def test_set_on_an_action_names_the_right_topic(shared: World) -> None:
+    answer = await shared.client.ask("toy/set/stop", "1")
+    assert answer["outcome"] == "rejected"
+    assert "lab2mqtt/toy/call/stop" in answer["detail"]
+
+
+async def test_call_on_a_value_names_the_right_topic(shared: World) -> None:
+    answer = await shared.client.ask("io/call/ro/2_04", "")
+    assert answer["outcome"] == "rejected"
+    assert "lab2mqtt/io/set/ro/2_04" in answer["detail"]
+    assert shared.executed("ro/2_04") == 0
+
+
+@pytest.mark.parametrize("key", ["di/1_01", "ai/1_01"])
+async def test_what_is_only_read_cannot_be_set(shared: World, key: str) -> None:
+    assert (await shared.client.ask(f"io/set/{key}", "1"))["outcome"] == "rejected"
+
+
+@pytest.mark.parametrize("key", ["ro/9_99", "ro", "ro/2_04/", "/ro/2_04", "RO/2_04", "relay/2_04", "state/ro/2_04"])
+async def test_there_are_no_other_names_for_a_point(shared: World, key: str) -> None:
+    assert (await shared.client.ask(f"io/set/{key}", "1"))["outcome"] == "rejected"
+    assert shared.executed("ro/2_04") == 0

@@ -6,6 +6,7 @@ decides what a good server never leaves open: when a ping is answered, when noth
 
 import asyncio
 import contextlib
+import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Connection:
         self._is_text = True
         self._outgoing: asyncio.Queue[Outgoing | None] = asyncio.Queue()
         self._garble: deque[Garbling] = deque()
-        self._held = 0  # written by us and still held back
+        self._is_held = False  # something taken from the queue is not yet written
         self._pongs: dict[bytes, asyncio.Event] = {}
         self._cut: Callable[[], None] | None = None
         self._last: str | bytes = "{}"
@@ -131,13 +132,10 @@ class Connection:
         return answered
 
     def flush(self) -> None:
-        """Write now what was sent, as far as nothing holds it back: before the program blocks its event loop."""
-        while self._held == self._outgoing.qsize() > 0 and not self._weather.delay and self._is_undisturbed:
-            item = self._outgoing.get_nowait()
-            if item is None:  # the end, which the pump has to see
-                self._outgoing.put_nowait(None)
-                return
-            self._perform(item)
+        """Write now what was sent and nothing holds back: for a program that goes to work on its event loop."""
+        while self._is_undisturbed and not (self._is_held or self._weather.delay or self._outgoing.empty()):
+            if (item := self._outgoing.get_nowait()) is not None:
+                self._perform(item)
 
     def drop(self) -> None:
         """End the TCP connection without a close frame: the client sees code 1006."""
@@ -199,21 +197,13 @@ class Connection:
     async def pump(self) -> None:
         """Write what is to be sent, when nothing holds it back."""
         while (item := await self._outgoing.get()) is not None:
+            self._is_held = True
             await self._undisturbed()
             wait = item.due - asyncio.get_running_loop().time()
             if wait > 0:
                 await asyncio.sleep(wait)
-            if self._writer.is_closing():
-                continue
-            if item.data:
-                self._writer.write(item.data)
-            elif self._writer.can_write_eof():
-                with contextlib.suppress(OSError):  # the client may be gone already
-                    self._writer.write_eof()
-            else:  # TLS knows no half-closed connections
-                self._writer.close()
-            if item.after is not None:
-                item.after()
+            self._perform(item)
+            self._is_held = False
 
     async def finish(self, pump: asyncio.Task[None]) -> None:
         """After the conversation: write the rest, give the client a moment to close its side, and close."""
@@ -249,10 +239,27 @@ class Connection:
         self._replies.extend(self._protocol.data_to_send())
         return bool(data)
 
+    @property
+    def _is_undisturbed(self) -> bool:
+        return self.stalled.is_open and self._weather.blocked.is_open
+
     async def _undisturbed(self) -> None:
-        while not (self.stalled.is_open and self._weather.blocked.is_open):
+        while not self._is_undisturbed:
             await self.stalled.passed()
             await self._weather.blocked.passed()
+
+    def _perform(self, item: Outgoing) -> None:
+        if self._writer.is_closing():
+            return
+        if item.data:
+            self._writer.write(item.data)
+        elif self._writer.can_write_eof():
+            with contextlib.suppress(OSError):  # the client may be gone already
+                self._writer.write_eof()
+        else:  # TLS knows no half-closed connections
+            self._writer.close()
+        if item.after is not None:
+            item.after()
 
     def _processed(self, frame: Frame) -> str | bytes | None:
         """Answer a control frame; put the parts of a message together and return it when it is complete."""
@@ -268,7 +275,10 @@ class Connection:
                     message = b"".join(self._parts)
                     self._parts.clear()
                     return self._decoded(message) if self._is_text else message
-            case _:  # a pong means nothing to us; after a close frame the iteration ends
+            case Opcode.PONG:
+                if (answered := self._pongs.pop(bytes(frame.data), None)) is not None:
+                    answered.set()
+            case _:  # after a close frame the iteration ends
                 pass
         return None
 
