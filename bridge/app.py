@@ -160,6 +160,9 @@ class Daemon:
     def trouble(self, reason: str) -> None:
         self.herald.trouble(reason)
 
+    def taken_over(self, reason: str) -> None:
+        self.herald.taken_over(reason)
+
     def message(self, message: Message) -> None:
         """A command, or news of other bridges."""
         address = self.topics.parse(message.topic)

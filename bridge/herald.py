@@ -53,6 +53,9 @@ class Herald:
         self._event("link", {"device": device.name, "state": state, "reason": device.link.reason})
         self.tell_health()
 
+    def taken_over(self, reason: str) -> None:
+        self._event("takeover", {"reason": reason})
+
     def gap(self, lost: int) -> Publication:
         """The word of occurrences that were lost."""
         log.error("occurrences were lost: the broker was away or slow for too long", lost=lost)

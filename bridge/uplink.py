@@ -41,6 +41,9 @@ class Owner(Protocol):
     def proved(self) -> None:
         """The first canary is back: all that the broker kept has been read. Before anything is announced."""
 
+    def taken_over(self, reason: str) -> None:
+        """We are back after another client had our name."""
+
     def trouble(self, reason: str) -> None:
         """What the connection is worth knowing of while it is up; "" when all is well."""
 
@@ -62,6 +65,7 @@ class Uplink:
         self.reason = "not yet connected"
         self.stopping = False
         self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
+        self._taken = ""  # why it seems that another client has our name
         self._home: asyncio.Future[None] | None = None  # the first canary of this connection
 
     @property
@@ -87,6 +91,9 @@ class Uplink:
             await self._prove(mqtt)
             self._publisher.attach(mqtt, [*self._owner.announce(), self.online])
             self.since, self.reason = monotonic(), ""
+            if self._taken:
+                self._owner.taken_over(self._taken)
+                self._taken = ""
             log.info("connected to the broker", host=self._settings.host, port=self._settings.port)
             await self._watch(mqtt)
             raise mqtt.closed.result() or SessionClosed("disconnected")
@@ -200,6 +207,7 @@ class Uplink:
         recent = [at for at in self._short if at > now - WINDOW]
         if len(recent) >= (2 if taken else 3):
             reason = f"another client seems to use the client id {self._settings.client_id!r}: {explain(error)}"
+            self._taken = reason
             return SessionClosed(reason, Verdict.STUBBORN)
         return SessionClosed(explain(error)) if taken else error
 

@@ -1,4 +1,4 @@
-"""`lab2mqtt demo`: a broker, simulated instruments and the daemon in one process, and what they say to each other."""
+"""`lab2mqtt demo`: a broker, simulated instruments and the daemon in one process, and a view of their traffic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EPILOG = """\
 examples:
   lab2mqtt demo                                          until Ctrl-C, with a live table
   lab2mqtt demo --for 20                                 for scripts: plain lines where there is no terminal
-  lab2mqtt demo --mqtt mqtt://broker.local               through your own broker; what it publishes there is removed
+  lab2mqtt demo --mqtt mqtt://broker.local               through your own broker, which is cleaned up at the end
 
 Nothing is installed, configured or left behind. While it runs it prints commands to try in another terminal.
 """
@@ -133,7 +133,10 @@ def _settings(options: argparse.Namespace, servers: Mapping[str, Server], state:
         for driver, server in servers.items()
     }
     bridge = {"id": ID, "root": found.bridge.root, "state_dir": state}
-    return Settings.model_validate({"bridge": bridge, "mqtt": found.mqtt, "devices": devices})
+    home_assistant = {"discovery": False}  # nobody's Home Assistant is to remember these instruments
+    return Settings.model_validate(
+        {"bridge": bridge, "mqtt": found.mqtt, "home_assistant": home_assistant, "devices": devices}
+    )
 
 
 @asynccontextmanager
@@ -164,13 +167,8 @@ async def _clear(settings: Settings) -> None:
         links = {topics.device(name).link: topics.device(name).base for name in settings.devices}
         kept = await end.kept(list(links))
         mine += [links[link] for link, text in kept.items() if json.loads(text).get("bridge") == ID]
-        ours = tuple(f"{settings.home_assistant.prefix}/device/lab2mqtt-{name}" for name in settings.devices)
-        found = await end.kept(
-            [*(f"{base}/#" for base in mine), f"{settings.home_assistant.prefix}/device/+/config"]
-        )
-        for topic in found:
-            if topic.startswith((f"{settings.bridge.root}/", *ours)):
-                end.mqtt.publish(topic, b"", retain=True)
+        for topic in await end.kept([f"{base}/#" for base in mine]):
+            end.mqtt.publish(topic, b"", retain=True)
 
 
 def _quiet_log(watch: Watch | None) -> None:
@@ -211,8 +209,5 @@ def _hints(settings: Settings, servers: Mapping[str, Server]) -> list[str]:
             topic = shlex.quote(f"{root}/{instrument.device}/{verb}")
             lines.append((f"mosquitto_pub {where} -t {topic} -m {shlex.quote(payload)}", effect))
         lines.append((f"curl {server.url.replace('ws', 'http', 1)}/_fault/drop", "its connection breaks"))
-    widest = max(len(line) for line, _ in lines)
-    return [
-        "Try in another terminal:",
-        *(f"  {line:{widest}}  {'# ' + s if s else ''}".rstrip() for line, s in lines),
-    ]
+    told = [f"  {line}   # {effect}" if effect else f"  {line}" for line, effect in lines]
+    return ["Try in another terminal:", *told]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from bridge.cli.picture import Picture
 
@@ -16,7 +16,7 @@ class Lines:
     `wall` turns the picture's clock into seconds since the epoch. `first`: also tell the values found at first.
     """
 
-    covers = False
+    covers: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Lines:
             return
         if point.changed is not None or self._first:
             name = f"  {point.name}" if point.name else ""
-            self._tell(point.changed or now, f"{point.device}/{point.key} = {point.text}{name}")
+            self._tell(now, f"{point.device}/{point.key} = {point.text}{name}")
 
     def _tell(self, at: float, text: str) -> None:
         moment = datetime.fromtimestamp(self._wall(at)).astimezone()

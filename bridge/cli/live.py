@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich import box
 from rich.console import Console, Group
@@ -25,7 +25,7 @@ STATES = {"ready": "green", "online": "green", "offline": "red", "gone": "red"}
 class Screen:
     """The whole terminal, until `close` gives it back. `wall`: the picture's clock as seconds since the epoch."""
 
-    covers = True
+    covers: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -90,9 +90,8 @@ class Screen:
         lines = [Text("")]
         for happening in last:
             moment = datetime.fromtimestamp(self._wall(happening.at)).astimezone()
-            lines.append(
-                _line(f"{moment:%H:%M:%S} ", "dim").append(happening.text, KINDS.get(happening.kind, "dim"))
-            )
+            line = _line(f"{moment:%H:%M:%S} ", "dim")
+            lines.append(line.append(happening.text, KINDS.get(happening.kind, "dim")))
         return lines + [Text("")] * (HAPPENINGS - len(last))
 
     def _hints(self) -> list[Text]:
@@ -100,7 +99,7 @@ class Screen:
 
 
 def chosen(points: Iterable[Point], room: int, *, everything: bool = False) -> list[Point]:
-    """The points that get a row: whatever changed last, then the others; each in its place, so that rows stand still.
+    """The points that get a row: what changed last, then the others; each in its place, so that rows stand still.
 
     Points that a device does not show by default are left out, unless `everything` is asked for.
     """

@@ -13,8 +13,8 @@ examples:
   lab2mqtt monitor --mqtt mqtt://broker.local cell       one device of whatever bridge is on that broker
   lab2mqtt monitor --for 60 --plain > values.log         a minute of it, as lines
 
-On a terminal a table: what changed last has a row, and rows keep their places. Otherwise one line per changed value
-(at most one a second for each) and per event, command and answer. It publishes nothing.
+On a terminal a table: what changed last has a row, and rows keep their places. Otherwise one line per changed
+value (at most one a second for each) and per event, command and answer. It publishes nothing.
 """
 
 

@@ -1,4 +1,4 @@
-"""What has been heard of bridges and devices, put together from their topics: no sockets and no clock of its own."""
+"""What was heard of bridges and devices, put together from their topics: no sockets, no clock of its own."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Picture:
 
     def _link(self, name: str, device: Device, link: Mapping[str, object], now: float) -> None:
         state, reason = str(link.get("state", "gone")), str(link.get("reason", ""))
-        if state != device.state and state not in ("connecting", "greeting"):
+        if state != device.state and state not in ("connecting", "greeting") and reason != "not started":
             self.note(now, f"{name} is {state}" + (f": {reason}" if reason else ""), "link")
         device.state, device.reason, device.bridge = state, reason, str(link.get("bridge", ""))
         round_trip = link.get("round_trip_ms")

@@ -48,6 +48,7 @@ def serve(configuration: Settings) -> int:
         if task is not None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(signal.SIGHUP, _no_reload)
         notify.notify(notify.READY)
         try:
             await daemon.run()
@@ -58,6 +59,13 @@ def serve(configuration: Settings) -> int:
 
     _runner()(main())
     return Exit.OK
+
+
+def _no_reload() -> None:
+    """SIGHUP's default would end the daemon, and nobody who sends it means that."""
+    import structlog
+
+    structlog.get_logger(__name__).warning("SIGHUP: a changed configuration takes effect after a restart")
 
 
 def _runner() -> Callable[[Coroutine[object, object, None]], None]:

@@ -9,8 +9,7 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -18,27 +17,10 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from bridge.simulators.server.gate import Gate
+from bridge.simulators.server.outlet import Outlet, Weather
 
 Garbling = Literal["text", "utf8", "frame"]
 LINGER = 5.0  # seconds that a client has to close its side after ours
-
-
-class Weather(Protocol):
-    """The faults that hold for all connections of a server; each looks at them before everything it does."""
-
-    blocked: Gate
-    silent: Gate
-    delay: float
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """Bytes to write not before `due` (loop time), and what happens right after; no bytes: end of stream."""
-
-    data: bytes
-    due: float
-    after: Callable[[], None] | None = None
 
 
 class Connection:
@@ -61,17 +43,16 @@ class Connection:
         self.headers = Headers()
         peer = writer.get_extra_info("peername")
         self.remote: str = peer[0] if peer else ""
-        self.stalled = Gate()
         self._reader, self._writer, self._weather = reader, writer, weather
+        self._outlet = Outlet(writer, weather)
+        self.stalled = self._outlet.stalled
         self._protocol = ServerProtocol(max_size=max_size)
         self._request: Request | None = None
         self._frames: deque[Frame] = deque()
         self._replies: deque[bytes] = deque()  # pongs and close frames, withheld until it is their turn
         self._parts: list[bytes] = []
         self._is_text = True
-        self._outgoing: asyncio.Queue[Outgoing | None] = asyncio.Queue()
         self._garble: deque[Garbling] = deque()
-        self._is_held = False  # something taken from the queue is not yet written
         self._pongs: dict[bytes, asyncio.Event] = {}
         self._cut: Callable[[], None] | None = None
         self._last: str | bytes = "{}"
@@ -87,7 +68,7 @@ class Connection:
 
     async def __anext__(self) -> str | bytes:
         while True:
-            await self._undisturbed()
+            await self._outlet.undisturbed()
             if self._frames:
                 message = self._processed(self._frames.popleft())
                 if message is not None and self._weather.silent.is_open:
@@ -103,24 +84,24 @@ class Connection:
         self._last = message
         raw = self._framed(message)
         if self._cut is None:
-            self._write(raw)
+            self._outlet.put(raw)
             return
         half = len(raw) // 2
-        self._write(raw[:half], after=self._cut)
-        self._write(raw[half:])
+        self._outlet.put(raw[:half], after=self._cut)
+        self._outlet.put(raw[half:])
         self._cut = None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Start the closing handshake."""
         if self.is_open:
             self._protocol.send_close(code, reason)
-            self._write(*self._protocol.data_to_send())
+            self._outlet.put(*self._protocol.data_to_send())
 
     def fail(self, code: int, reason: str = "") -> None:
         """Send a close frame and the end of the stream, without waiting for the client's close frame."""
         if self.is_open:
             self._protocol.fail(code, reason)
-            self._write(*self._protocol.data_to_send())
+            self._outlet.put(*self._protocol.data_to_send())
 
     def ping(self) -> asyncio.Event:
         """Send a ping; the event is set when its pong is reached, in its turn among the client's frames."""
@@ -128,14 +109,12 @@ class Connection:
         if self.is_open:
             self._pongs[payload] = answered
             self._protocol.send_ping(payload)
-            self._write(*self._protocol.data_to_send())
+            self._outlet.put(*self._protocol.data_to_send())
         return answered
 
     def flush(self) -> None:
         """Write now what was sent and nothing holds back: for a program that goes to work on its event loop."""
-        while self._is_undisturbed and not (self._is_held or self._weather.delay or self._outgoing.empty()):
-            if (item := self._outgoing.get_nowait()) is not None:
-                self._perform(item)
+        self._outlet.flush()
 
     def drop(self) -> None:
         """End the TCP connection without a close frame: the client sees code 1006."""
@@ -186,7 +165,7 @@ class Connection:
         if at_once:
             self._writer.writelines(data)
         else:
-            self._write(*data)
+            self._outlet.put(*data)
 
     def accepted(self, request: Request) -> Response:
         return self._protocol.accept(request)
@@ -196,19 +175,11 @@ class Connection:
 
     async def pump(self) -> None:
         """Write what is to be sent, when nothing holds it back."""
-        while (item := await self._outgoing.get()) is not None:
-            self._is_held = True
-            await self._undisturbed()
-            wait = item.due - asyncio.get_running_loop().time()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            self._perform(item)
-            self._is_held = False
+        await self._outlet.pump()
 
     async def finish(self, pump: asyncio.Task[None]) -> None:
         """After the conversation: write the rest, give the client a moment to close its side, and close."""
-        self._outgoing.put_nowait(Outgoing(b"", 0.0))
-        self._outgoing.put_nowait(None)
+        self._outlet.end()
         await asyncio.wait({pump}, timeout=LINGER)
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(LINGER):
@@ -239,34 +210,12 @@ class Connection:
         self._replies.extend(self._protocol.data_to_send())
         return bool(data)
 
-    @property
-    def _is_undisturbed(self) -> bool:
-        return self.stalled.is_open and self._weather.blocked.is_open
-
-    async def _undisturbed(self) -> None:
-        while not self._is_undisturbed:
-            await self.stalled.passed()
-            await self._weather.blocked.passed()
-
-    def _perform(self, item: Outgoing) -> None:
-        if self._writer.is_closing():
-            return
-        if item.data:
-            self._writer.write(item.data)
-        elif self._writer.can_write_eof():
-            with contextlib.suppress(OSError):  # the client may be gone already
-                self._writer.write_eof()
-        else:  # TLS knows no half-closed connections
-            self._writer.close()
-        if item.after is not None:
-            item.after()
-
     def _processed(self, frame: Frame) -> str | bytes | None:
         """Answer a control frame; put the parts of a message together and return it when it is complete."""
         match frame.opcode:
             case Opcode.PING:
                 if self._replies:
-                    self._write(self._replies.popleft())
+                    self._outlet.put(self._replies.popleft())
             case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
                 if frame.opcode is not Opcode.CONT:
                     self._is_text = frame.opcode is Opcode.TEXT
@@ -304,10 +253,5 @@ class Connection:
         return bytes([raw[0] | 0x70]) + raw[1:] if kind == "frame" else raw
 
     def _release_replies(self) -> None:
-        self._write(*self._replies)
+        self._outlet.put(*self._replies)
         self._replies.clear()
-
-    def _write(self, *chunks: bytes, after: Callable[[], None] | None = None) -> None:
-        due = asyncio.get_running_loop().time() + self._weather.delay if self._weather.delay else 0.0
-        for chunk in chunks:
-            self._outgoing.put_nowait(Outgoing(chunk, due, after))
