@@ -27,6 +27,7 @@ class Health(Struct, omit_defaults=True):
     merged: int  # values overwritten by newer ones before the broker took them
     dropped: Mapping[str, int]  # occurrences lost, by topic
     refused: Mapping[str, int]  # publications that the broker never took, by topic
+    turned_down: Mapping[str, int]  # commands not carried out and response topics not used, by kind
     outcomes: Mapping[str, int]
     loop_lag: float  # the longest since the last document
     memory: int

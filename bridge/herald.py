@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from time import monotonic, time
 
@@ -34,12 +35,14 @@ class Herald:
         self._settings, self._topics, self._outbox, self._journal = settings, topics, outbox, journal
         self._started = monotonic()
         self._trouble = ""
+        self._turned_down: Counter[str] = Counter()
 
     # --- events --------------------------------------------------------------------------------------
 
     def refused(self, kind: str, reason: str, topic: str) -> None:
-        """A message on `set` or `call` was not carried out, and nobody may be answered."""
-        log.warning("command not carried out", kind=kind, reason=reason, topic=topic)
+        """Something of a message on `set` or `call` was turned down: all of it, or where its answer should go."""
+        self._turned_down[kind] += 1
+        log.warning("turned down", kind=kind, reason=reason, topic=topic)
         self._event("refused", {"kind": kind, "reason": reason, "topic": topic})
 
     def set_aside(self, reason: str, topic: str) -> None:
@@ -106,6 +109,7 @@ class Herald:
             merged=outbox.merged,
             dropped=dict(outbox.dropped),
             refused=dict(self.publisher.refused),
+            turned_down=dict(self._turned_down),
             outcomes={outcome.value: count for outcome, count in self.intake.outcomes.items()},
             loop_lag=round(lag, 4),
             memory=health.memory(),

@@ -20,7 +20,9 @@ class ZeissInspectOptions(BaseModel):
 
     queue: int = Field(32, ge=1, le=1000, description="imports that may wait; one more is rejected")
     job_timeout: float = Field(600, ge=1, le=86_400, description="seconds from sending an import to `unknown`")
-    max_job_timeout: float = Field(3600, ge=1, le=86_400, description="seconds that a command's `timeout` may give")
+    max_job_timeout: float = Field(
+        3600, ge=1, le=86_400, description="seconds that a command's `timeout` may give"
+    )
     success: str = Field(
         "O.k.", min_length=1, max_length=200, description="the answer that means done; IPCWebsocketBasics: Ok"
     )

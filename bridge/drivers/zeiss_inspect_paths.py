@@ -20,7 +20,12 @@ _SEPARATOR = re.compile(r"[\\/]")
 _NOT_IN_NAMES = '<>:"|?*'
 _PORTS = {f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"}
 _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"} | _PORTS
-_UNPRINTABLE = {"Cc": "a control character", "Cs": "half a surrogate pair", "Zl": "a line break", "Zp": "a line break"}
+_UNPRINTABLE = {
+    "Cc": "a control character",
+    "Cs": "half a surrogate pair",
+    "Zl": "a line break",
+    "Zp": "a line break",
+}
 
 
 def clean(text: str) -> str:

@@ -26,7 +26,9 @@ IMPORT_IMAGE = Point(
     arguments=(
         Argument("file", required=True, help="absolute Windows path, or one that path_map translates"),
         Argument("name", required=True, help="measurement series; made if it does not exist"),
-        Argument("focal_length", "any", required=True, unit="mm", help="number or text; used for a new series only"),
+        Argument(
+            "focal_length", "any", required=True, unit="mm", help="number or text; used for a new series only"
+        ),
     ),
     timeout=None,
     expires=_PATIENCE,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bridge.drivers.zeiss_inspect_options import ZeissInspectOptions
 from bridge.drivers.zeiss_inspect_paths import WindowsPath, clean, parse_file, parse_folder
-from bridge.drivers.zeiss_inspect_points import IMPORT_ELEMENTS, IMPORT_IMAGE, MODES
+from bridge.drivers.zeiss_inspect_points import IMPORT_ELEMENTS, IMPORT_IMAGE
 from bridge.model import Command, Json
 
 LONGEST_NAME = 128  # characters of a measurement series
@@ -48,7 +48,7 @@ def elements(command: Command, options: ZeissInspectOptions) -> Request:
     args = IMPORT_ELEMENTS.arguments_of(command.args)
     fields = {
         "file": _named("file", args["file"], lambda value: file(value, options, options.elements_extensions)),
-        "import_mode": _named("import_mode", args["import_mode"], import_mode),
+        "import_mode": str(args["import_mode"]),  # one of the declared choices
     }
     return Request(IMPORT_ELEMENTS.key, fields, json.dumps({"elements": fields}))
 
@@ -111,16 +111,11 @@ def series(value: Json) -> str:
 
 def focal_length(value: Json) -> str:
     """Millimetres in the text form that ZEISS's own client sends, such as `50.0`."""
-    match value:
-        case bool() | None:
-            raise ValueError(f"{value!r} is not a number")
-        case str() if not _DECIMAL.fullmatch(value.strip(" ")):
-            hint = ", write a decimal point" if "," in value else ""
-            raise ValueError(f"{value[:40]!r} is not a decimal number{hint}")
-        case str() | int() | float():
-            pass
-        case _:
-            raise ValueError("it is neither a number nor a text")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("it is neither a number nor a text")
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value.strip(" ")):
+        hint = ", write a decimal point" if "," in value else ""
+        raise ValueError(f"{value[:40]!r} is not a decimal number{hint}")
     try:
         length = float(value)
     except OverflowError:
@@ -130,12 +125,6 @@ def focal_length(value: Json) -> str:
     if not SHORTEST <= length <= LONGEST:
         raise ValueError(f"{length:g} mm is not between {SHORTEST:g} and {LONGEST:g} mm")
     return repr(length)
-
-
-def import_mode(value: Json) -> str:
-    if not isinstance(value, str) or value not in MODES:
-        raise ValueError(f"it is not one of {', '.join(MODES)}")
-    return value
 
 
 def _text(value: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,12 @@ class Client:
     ) -> None:
         """Anything but bytes and text is sent as JSON; `meta` are the properties of bridge.mqtt.Meta."""
         self._mqtt.publish(full(topic), encoded(payload), qos, retain, Meta(**meta) if meta else None)
+
+    async def publish_all(self, commands: Iterable[tuple[str, object]]) -> None:
+        """One after the other, as fast as the broker takes them."""
+        for topic, payload in commands:
+            await self.until(lambda: self._mqtt.room)
+            self.publish(topic, payload)
 
     async def ask(self, topic: str, payload: object = b"", **options: Any) -> dict[str, Any]:
         """Publish a command and wait for its final answer, known by correlation data of its own."""
