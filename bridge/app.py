@@ -7,6 +7,7 @@ A command's: Mqtt -> Uplink -> Intake -> Device.submit -> Session -> Driver.subm
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from time import monotonic, time
 
@@ -109,7 +110,8 @@ class Daemon:
             log.warning("no state directory: nothing survives a restart")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep(self.uplink.attempt, self.uplink.ended, longest=30.0), name="broker")
+                broker = keep(self.uplink.attempt, self.uplink.ended, longest=30.0, brisk=math.inf)
+                group.create_task(broker, name="broker")
                 group.create_task(self._report(), name="health")
                 group.create_task(self.shipping.run(), name="shipping")
                 try:
@@ -139,7 +141,8 @@ class Daemon:
         while True:
             await asyncio.sleep(HEALTH)
             for device in self.fleet.devices.values():
-                device.refresh_link()
+                if device.name not in self.fleet.conflicts:
+                    device.refresh_link()
             self.herald.tell_health()
 
     # --- what the broker's connection asks -------------------------------------------------------------
@@ -160,6 +163,9 @@ class Daemon:
     def trouble(self, reason: str) -> None:
         self.herald.trouble(reason)
 
+    def recovered(self, reason: str) -> None:
+        self.herald.broker_back(reason)
+
     def taken_over(self, reason: str) -> None:
         self.herald.taken_over(reason)
 
@@ -170,6 +176,8 @@ class Daemon:
             if self._claims.heard(message.topic, message.payload) and self._proved.is_set():
                 self.fleet.review()
             return
+        if address.device in self.fleet.conflicts:
+            return  # the bridge that has this device answers
         if self.outbox.answers > ANSWERS:
             self.herald.refused("overload", "too many answers wait to be published", message.topic)
         elif address.device is None:
@@ -181,6 +189,8 @@ class Daemon:
 
     def _called(self, message: Message, verb: str) -> None:
         """`_bridge/{id}/call/{verb}`."""
+        if message.retain and not message.payload:
+            return  # somebody clears one
         if message.retain or message.dup:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
             return

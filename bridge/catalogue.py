@@ -15,6 +15,8 @@ from bridge.overlay import Overlay, Preset, View, preset_points, view
 from bridge.topics import DeviceTopics
 from bridge.values import Values
 
+UNHEARD = "the device does not report it any more"
+
 
 class _Entry(Struct, omit_defaults=True):
     """One point in the document under `points`."""
@@ -82,9 +84,7 @@ class Catalogue:
     def unheard(self) -> Iterator[GroupStatus]:
         """Groups of earlier connections that this one did not declare."""
         for group in [group for group in self._groups if group and group not in self._declared]:
-            yield GroupStatus(
-                group, GroupState.OFFLINE, "the device does not report it any more", self._name(group)
-            )
+            yield GroupStatus(group, GroupState.OFFLINE, UNHEARD, self._name(group))
 
     def declare(self, event: Declared) -> None:
         group = event.group
@@ -93,6 +93,7 @@ class Catalogue:
         new = {point.key: point for point in points}
         old = self._groups.get(group, {})
         if new == old and group in self._groups:
+            self._heard(group)
             return
         self._groups[group] = new
         for key in old.keys() - new.keys():
@@ -102,8 +103,13 @@ class Catalogue:
             self._views[point.key], self.points[point.key] = shown, shown.point
             self._values.declare(shown)
         self._publish(self._document(group))
-        if group and group not in self._status:
-            self.enter(GroupStatus(group, GroupState.ONLINE))
+        self._heard(group)
+
+    def _heard(self, group: str) -> None:
+        """A group that is declared is there, unless its driver says otherwise."""
+        status = self._status.get(group)
+        if group and (status is None or status.reason == UNHEARD):
+            self.enter(GroupStatus(group, GroupState.ONLINE, name=self._name(group)))
 
     def enter(self, status: GroupStatus) -> bool:
         """A group's status; True when it changed. A group that is gone takes its points along."""

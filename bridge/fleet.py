@@ -42,14 +42,12 @@ class Fleet:
         self.review()
 
     def review(self) -> None:
-        """Start what is ours, leave what is not. Called whenever it is known who has what."""
-        if self._group is None:
-            return
+        """Leave what is not ours, and start what is. Called whenever it is known who has what."""
         for name, device in self.devices.items():
             rival = self._claims.rival(name)
             if rival is not None and self.conflicts.get(name) != rival:
                 self._leave_to(device, rival)
-            elif rival is None and name not in self._tasks:
+            elif rival is None and self._group is not None and name not in self._tasks:
                 self.conflicts.pop(name, None)
                 self._tasks[name] = self._group.create_task(self.runners[name].run(), name=name)
                 self._changed()

@@ -56,6 +56,11 @@ class Herald:
         self._event("link", {"device": device.name, "state": state, "reason": device.link.reason})
         self.tell_health()
 
+    def broker_back(self, reason: str) -> None:
+        """Nothing could be said while the connection to the broker was lost: so what it was is said afterwards."""
+        broker = f"{self._settings.mqtt.host}:{self._settings.mqtt.port}"
+        self._event("link", {"broker": broker, "state": "online", "reason": reason})
+
     def taken_over(self, reason: str) -> None:
         self._event("takeover", {"reason": reason})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from asyncio import Future
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from time import monotonic, time
 
@@ -19,12 +19,13 @@ from msgspec import Struct
 from bridge import payload
 from bridge.commands import Ticket
 from bridge.device import Device
-from bridge.journal import CommandRecord, Journal, digest
+from bridge.journal import Journal, digest
 from bridge.model import Command, Outcome, Reply
 from bridge.mqtt import Message, Meta
 from bridge.outbox import Outbox, Publication
 from bridge.payload import Times, Wish
 from bridge.topics import Address, Topics
+from bridge.turns import Turns
 
 CLOCKS_APART = 30.0  # seconds; a `sent` further off means that one of the clocks is wrong
 
@@ -65,6 +66,7 @@ class Intake:
         self._topics, self._devices, self._journal, self._outbox = topics, devices, journal, outbox
         self._expires, self._prefix = expires, response_prefix
         self._commit, self._notice, self._audit = commit, notice, audit
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)  # of each device
         self.outcomes: Counter[Outcome] = Counter()
 
     def receive(self, message: Message, address: Address, clock: Clock) -> None:
@@ -86,8 +88,8 @@ class Intake:
             self._refuse(origin, payload.id_of(message.payload), Outcome.REJECTED, str(error), clock)
             return
         known = None if wish.id is None else self._journal.find_command(wish.id)
-        if known is not None:
-            self._repeat(message, origin, known, device, clock)
+        if known is not None:  # behind the first one, which may be on its way over the disk
+            self._turns[device.name].take(None, lambda: self._repeat(message, origin, known.id, device, clock))
         elif message.dup:
             self._notice(
                 "duplicate", "delivered again, and whether it was carried out is not known", message.topic
@@ -115,12 +117,14 @@ class Intake:
             )
             return
         command = Command(id_, address.key, wish.value, wish.args, expires_at, wish.timeout, wish.expect, origin)
-        committed = self._commit() if origin.remembered and not device.urgent(address.key) else None
-        if committed is None:
+        if device.urgent(address.key):
             device.submit(address.verb, command, origin, clock.now, clock.wall)
-        else:  # a crash after this must find the id, or a repetition would be carried out again
-            later = device.submit
-            committed.add_done_callback(lambda _: later(address.verb, command, origin, monotonic(), clock.wall))
+            return
+        # A crash after this must find the id, or a repetition would be carried out again.
+        committed = self._commit() if origin.remembered else None
+        self._turns[device.name].take(
+            committed, lambda: device.submit(address.verb, command, origin, monotonic(), clock.wall)
+        )
 
     def _limit(self, wish: Wish, device: Device, address: Address) -> float:
         """For how many seconds the command is good: its own word, the point's, or the bridge's."""
@@ -150,10 +154,12 @@ class Intake:
             return "it waited in the broker while this bridge was away, nobody knows for how long"
         return f"it may be {age:.1f} s old, and it is good for {limit:g} s"
 
-    def _repeat(
-        self, message: Message, origin: Origin, known: CommandRecord, device: Device, clock: Clock
-    ) -> None:
+    def _repeat(self, message: Message, origin: Origin, id_: str, device: Device, clock: Clock) -> None:
         """The id is known: the stored answer, or one more who waits for it; never a second execution."""
+        known = self._journal.find_command(id_)
+        if known is None:  # forgotten meanwhile
+            self._refuse(origin, id_, Outcome.UNKNOWN, "its answer is not known any more", clock)
+            return
         if known.topic != message.topic or known.digest != digest(message.payload):
             detail = "this id was used for another command"
             self._refuse(origin, known.id, Outcome.REJECTED, detail, clock)

@@ -13,14 +13,18 @@ from bridge.ends import SessionClosed, judge
 
 STEADY = 10.0  # seconds up before a loss starts the delays afresh
 FIRST, LONGEST = 0.5, 60.0  # seconds between tries
+GROWTH = 1.25  # so that a wait is about a quarter of the outage: what is away briefly is not missed for long
+BRISK, LIVELY = 120.0, 3.0  # for so long no wait is longer than that: whoever restarts something watches it
 
 
-def delays(first: float = FIRST, longest: float = LONGEST) -> Iterator[float]:
+def delays(first: float = FIRST, longest: float = LONGEST, brisk: float = BRISK) -> Iterator[float]:
     """Exponential back-off with jitter, so that a rack of gateways does not come back all at once."""
-    delay = first
+    delay, waited = first, 0.0
     while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(delay * 2, longest)
+        wait = delay * random.uniform(0.5, 1.0)
+        yield wait
+        waited += wait
+        delay = min(delay * GROWTH, longest if waited >= brisk else min(LIVELY, longest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,11 @@ async def keep(
     attempt: Callable[[], Awaitable[None]],
     on_end: Callable[[End], None],
     longest: float = LONGEST,
+    brisk: float = BRISK,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Run `attempt` for ever; only cancellation ends it. `on_end` tells the world before each wait."""
-    waits, first = delays(longest=longest), True
+    waits, first = delays(longest=longest, brisk=brisk), True
     while True:
         begun = monotonic()
         try:
@@ -50,7 +55,7 @@ async def keep(
             error = caught
         verdict = judge(error)
         if monotonic() - begun >= STEADY:
-            waits, first = delays(longest=longest), True
+            waits, first = delays(longest=longest, brisk=brisk), True
         match verdict:
             case Verdict.AGAIN if first:
                 wait = 0.0

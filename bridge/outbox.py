@@ -84,15 +84,26 @@ class Outbox:
         self._bytes += len(gap.payload)
 
     def restart(self, states: Iterable[Publication]) -> None:
-        """A new connection: the states are told from the beginning, in this order."""
-        self._states = {item.topic: item for item in states}
+        """A new connection: the states are told from the beginning, in this order; removals that wait go first."""
+        removals = {topic: item for topic, item in self._states.items() if not item.payload}
+        announced = {item.topic: item for item in states}
+        self._states = {topic: item for topic, item in removals.items() if topic not in announced} | announced
 
-    def put_back(self, answers: Iterable[Publication], occurrences: Iterable[Publication]) -> None:
-        """What was sent and not acknowledged goes to the head again, in its old order."""
+    def put_back(
+        self,
+        answers: Iterable[Publication],
+        occurrences: Iterable[Publication],
+        removals: Iterable[Publication] = (),
+    ) -> None:
+        """What was sent and not acknowledged goes to the head again, in its old order.
+
+        Of states only removals: nothing else would ever tell them again.
+        """
         self._answers.extendleft(reversed(list(answers)))
         again = list(occurrences)
         self._occurrences.extendleft(reversed(again))
         self._bytes += sum(len(item.payload) for item in again)
+        self._states = {item.topic: item for item in removals} | self._states
 
     def next_answer(self) -> Publication | None:
         """The next answer, or first a state that it speaks of. It stays until `drop` is told."""

@@ -37,7 +37,7 @@ class Throttle:
     def __init__(self, policy: Policy) -> None:
         self._deadband = policy.deadband or 0.0
         self._interval = policy.min_interval or 0.0
-        self._silence = policy.max_silence or NEVER
+        self._silence = max(policy.max_silence or NEVER, self._interval)
         self.last: Scalar = None
         self.since = -NEVER  # when something was published last
         self.due = NEVER  # when the latest value must be published although nothing new came

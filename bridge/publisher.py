@@ -45,7 +45,8 @@ class Publisher:
             else:
                 again[lane].append(item)
         self._flying.clear()
-        self._outbox.put_back(again[Lane.ANSWER], again[Lane.OCCURRENCE])
+        removals = [item for item in again[Lane.STATE] if not item.payload]
+        self._outbox.put_back(again[Lane.ANSWER], again[Lane.OCCURRENCE], removals)
 
     def state(self, item: Publication) -> None:
         self._outbox.state(item)

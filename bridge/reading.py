@@ -25,10 +25,9 @@ def boolean(value: Json) -> bool:
 
 def in_range(value: Json, minimum: float | None, maximum: float | None, unit: str | None = None) -> float:
     """A finite number between the limits; texts are read. ValueError says what is wrong."""
-    if isinstance(value, str) and "_" in value:
-        value = None  # Python reads 1_000, people do not mean it
+    readable = isinstance(value, int | float | str) and not isinstance(value, bool)
     try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+        number = float(str(value).replace("_", "?")) if readable else math.nan  # 1_000 is for programmers
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

@@ -17,11 +17,10 @@ from bridge.keeper import End
 from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
 from bridge.mqtt_values import LARGEST_PACKET
 from bridge.outbox import Publication
-from bridge.proof import Proof
+from bridge.proof import CANARY, Proof
 from bridge.publisher import Publisher
 from bridge.topics import Topics
 
-CANARY = 2.0  # seconds between canaries
 PROOF = 3.0  # seconds for the first canary
 DEAD = 10.0  # seconds without canary or PUBACK after which the line is given up
 TAKEOVER, SUSPICIOUS, WINDOW = 0x8E, 5.0, 60.0  # reason code; seconds from connect to end; seconds to look back
@@ -40,6 +39,9 @@ class Owner(Protocol):
 
     def proved(self) -> None:
         """The first canary is back: all that the broker kept has been read. Before anything is announced."""
+
+    def recovered(self, reason: str) -> None:
+        """There is a connection again; `reason` tells how the last one ended or the first tries failed."""
 
     def taken_over(self, reason: str) -> None:
         """We are back after another client had our name."""
@@ -66,6 +68,7 @@ class Uplink:
         self.stopping = False
         self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
         self._taken = ""  # why it seems that another client has our name
+        self._lost = ""  # how the trouble began that is over when there is a connection again
         self._home: asyncio.Future[None] | None = None  # the first canary of this connection
 
     @property
@@ -94,6 +97,9 @@ class Uplink:
             if self._taken:
                 self._owner.taken_over(self._taken)
                 self._taken = ""
+            if self._lost:
+                self._owner.recovered(self._lost)
+                self._lost = ""
             log.info("connected to the broker", host=self._settings.host, port=self._settings.port)
             await self._watch(mqtt)
             raise mqtt.closed.result() or SessionClosed("disconnected")
@@ -166,7 +172,8 @@ class Uplink:
         while not mqtt.closed.done():
             now = monotonic()
             oldest = mqtt.oldest_unacked
-            late = max(self.proof.waiting(now), 0.0 if oldest is None else now - oldest)
+            readable = self._home is not None and self._home.done()  # or else no canary will ever come
+            late = max(self.proof.waiting(now) if readable else 0.0, 0.0 if oldest is None else now - oldest)
             if late > DEAD:
                 mqtt.abort(TimeoutError(f"the broker has answered nothing for {late:.0f} s"))
             elif mqtt.room:
@@ -176,10 +183,9 @@ class Uplink:
     # --- callbacks of the connection ------------------------------------------------------------------
 
     def _message(self, message: Message) -> None:
-        now = monotonic()
-        self.proof.heard(now)
         if message.topic == self._topics.canary:
-            if self.proof.returned(message.payload, now) and self._home is not None and not self._home.done():
+            back = self.proof.returned(message.payload, monotonic())
+            if back and self._home is not None and not self._home.done():
                 self._home.set_result(None)
         elif message.topic == self._topics.status:
             if message.payload == b"offline" and not self.stopping and self.since is not None:
@@ -189,7 +195,6 @@ class Uplink:
             self._owner.message(message)
 
     def _acknowledged(self, mid: int, code: int) -> None:
-        self.proof.heard(monotonic())
         self._publisher.acknowledged(mid, code)
 
     # --- ends -----------------------------------------------------------------------------------------
@@ -197,8 +202,8 @@ class Uplink:
     def _suspect(self, error: Exception, begun: float | None) -> Exception:
         """Is there a second client of our name? Brokers that do not say so just close, again and again."""
         now = monotonic()
-        if isinstance(error, ConnectionError):
-            self.proof.heard(now)
+        if begun is None:
+            self._short.clear()  # the broker itself was away
         taken = isinstance(error, Refused) and error.code == TAKEOVER
         short = isinstance(error, ConnectionError) and begun is not None and now - begun < SUSPICIOUS
         if not taken and not short:
@@ -216,6 +221,7 @@ class Uplink:
         if self.stopping:
             return
         self.reason = explain(end.error)
+        self._lost = self._lost or self.reason
         level = log.warning if end.first or end.verdict is not Verdict.PASSING else log.debug
         if end.verdict is Verdict.BUG:
             log.error(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NO_ANSWER = 15  # exit code: no bridge, or not even a broker, answered
 PREFIX = "LAB2MQTT_MQTT__"
 KEPT = 3.0  # seconds for the broker to deliver what it keeps
+TOOLS = "lab2mqtt"  # the level under the response prefix at which all tools take their answers
 LARGEST = 64 << 20  # bytes of a packet: parts of results are as large as the broker takes
 
 
@@ -93,36 +94,18 @@ def settings(options: argparse.Namespace) -> Settings:
 def connection(settings: Settings, tool: str) -> ConnectionSettings:
     """How a tool connects: like the daemon, under a name of its own, and without a session that outlives it."""
     import secrets
+    from dataclasses import replace
 
-    from bridge.mqtt import ConnectionSettings
+    from bridge import configured
     from bridge.settings import ConfigurationError
-    from bridge.tls import client_context
+    from bridge.topics import Topics
 
-    mqtt, tls = settings.mqtt, None
-    if mqtt.tls is not None:
-        try:
-            tls = client_context(
-                ca=mqtt.tls.ca,
-                certificate=mqtt.tls.certificate,
-                key=mqtt.tls.key,
-                minimum_version=mqtt.tls.minimum_version,
-                insecure=mqtt.tls.insecure,
-            )
-        except ValueError as error:
-            raise ConfigurationError([f"mqtt.tls: {error}"]) from None
-    return ConnectionSettings(
-        host=mqtt.host,
-        port=mqtt.port,
-        client_id=f"lab2mqtt-{tool}-{secrets.token_hex(4)}",
-        protocol=mqtt.protocol,
-        username=mqtt.username,
-        password=None if mqtt.password is None else mqtt.password.get_secret_value(),
-        tls=tls,
-        keepalive=mqtt.keepalive,
-        session_expiry=0,
-        packet_limit=LARGEST,
-        timeout=mqtt.timeout,
-    )
+    try:
+        daemons = configured.broker(settings, Topics(settings.bridge.root, settings.bridge.id))
+    except ValueError as error:
+        raise ConfigurationError([f"mqtt.tls: {error}"]) from None
+    own = f"lab2mqtt-{tool}-{secrets.token_hex(4)}"
+    return replace(daemons, client_id=own, will=None, session_expiry=0, packet_limit=LARGEST)
 
 
 # --- one connection ----------------------------------------------------------------------------------------
@@ -135,7 +118,7 @@ class Client:
         self, connection: ConnectionSettings, prefix: str, hear: Callable[[Message], None] = lambda message: None
     ) -> None:
         self.connection = connection
-        self.answers = f"{prefix}{connection.client_id}"  # where answers to us may be published
+        self.answers = f"{prefix}{TOOLS}/{connection.client_id}"  # where answers to us may be published
         self._hear = hear
         self._mark: str | None = None
         self._kept: dict[str, bytes] | None = None

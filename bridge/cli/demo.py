@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import shlex
+import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -70,11 +71,14 @@ async def _demo(options: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
     from time import monotonic
 
+    from bridge import log
     from bridge.cli.lines import summary
     from bridge.cli.stop import Stop
     from bridge.cli.watch import Watch, look, shown
+    from bridge.mqtt import MqttError
 
     begun = monotonic()
+    log.configure("warning", "console")
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(Stop(options.seconds))
         state = stack.enter_context(TemporaryDirectory(prefix="lab2mqtt-demo-"))
@@ -83,15 +87,22 @@ async def _demo(options: argparse.Namespace) -> int:
             options.mqtt = await _broker(stack, options)
         servers = {driver: await _simulated(stack, instrument) for driver, instrument in INSTRUMENTS.items()}
         settings = _settings(options, servers, Path(state))
-        watch = Watch(client.connection(settings, "demo-table"), settings.bridge.root)
-        title = f"lab2mqtt demo, broker {settings.mqtt.host}:{settings.mqtt.port}"
-        hints = [*_hints(settings, servers), "Ctrl-C ends it."]
-        show = shown(watch, title, hints, plain=options.plain, everything=options.all, first=False)
-        _quiet_log(watch if show.covers else None)
+        watch = Watch(
+            client.connection(settings, "demo-table"), settings.bridge.root, settings.bridge.response_prefix
+        )
+        taken = f" ({PORT} is taken)" if own and options.port is None and settings.mqtt.port != PORT else ""
+        title = f"lab2mqtt demo (Ctrl-C ends it), broker {settings.mqtt.host}:{settings.mqtt.port}{taken}"
+        hints = _hints(settings, servers)
         async with _running(settings) as daemon:
+            show = shown(watch, title, hints, plain=options.plain, everything=options.all, first=False)
+            if show.covers:
+                log.configure("error", "console", stream=_Notes(watch))  # the table tells of links itself
             await look(watch, show, stop, daemon)
         if not own:
-            await _clear(settings)
+            try:
+                await _clear(settings)
+            except (OSError, MqttError) as error:
+                print(f"lab2mqtt: the broker still keeps what the demo published: {error}", file=sys.stderr)
     print(*summary(watch.picture, monotonic() - begun), sep="\n", flush=True)
     return Exit.OK
 
@@ -100,7 +111,7 @@ async def _demo(options: argparse.Namespace) -> int:
 
 
 async def _broker(stack: AsyncExitStack, options: argparse.Namespace) -> str:
-    """Start our broker; its URL. Without `--port` a usual port that is taken is no obstacle."""
+    """Start our broker; its URL. That the usual port is taken is no obstacle, unless `--port` asked for it."""
     from bridge.simulators.mqtt_broker import Broker
 
     wanted = PORT if options.port is None else options.port
@@ -171,15 +182,8 @@ async def _clear(settings: Settings) -> None:
             end.mqtt.publish(topic, b"", retain=True)
 
 
-def _quiet_log(watch: Watch | None) -> None:
-    """Warnings only: among the happenings of a watch that covers the terminal, else as usual."""
-    from bridge import log
-
-    log.configure("warning", "console", stream=None if watch is None else _Notes(watch))
-
-
 class _Notes(io.StringIO):
-    """A stream whose lines become notes in what is watched."""
+    """Where the log goes while the table covers the terminal: among what happened."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -202,12 +206,13 @@ def _hints(settings: Settings, servers: Mapping[str, Server]) -> list[str]:
         where += f" -u {shlex.quote(mqtt.username)} -P …"
     if mqtt.tls is not None:
         where += " --tls-use-os-certs"
-    lines = [(f"mosquitto_sub {where} -v -t {shlex.quote(root + '/+/state/#')}", "")]
+    lines = ["Try in another terminal:", f"  mosquitto_sub {where} -v -t {shlex.quote(root + '/+/state/#')}"]
     for driver, server in servers.items():
         instrument = INSTRUMENTS[driver]
-        for verb, payload, effect in instrument.tries:
+        for verb, payload in instrument.tries:
             topic = shlex.quote(f"{root}/{instrument.device}/{verb}")
-            lines.append((f"mosquitto_pub {where} -t {topic} -m {shlex.quote(payload)}", effect))
-        lines.append((f"curl {server.url.replace('ws', 'http', 1)}/_fault/drop", "its connection breaks"))
-    told = [f"  {line}   # {effect}" if effect else f"  {line}" for line, effect in lines]
-    return ["Try in another terminal:", *told]
+            lines.append(f"  mosquitto_pub {where} -t {topic} -m {shlex.quote(payload)}")
+        lines.append(f"  curl {server.url.replace('ws', 'http', 1)}/_fault/drop")
+        if instrument.effects:
+            lines.append(f"{instrument.device}: {instrument.effects}.")
+    return lines

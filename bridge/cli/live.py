@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich import box
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -16,14 +15,17 @@ if TYPE_CHECKING:
     from bridge.cli.picture import Device, Picture, Point
 
 FRESH = 1.5  # seconds that a change is bright
-HAPPENINGS = 6  # lines for what happened last
+LEAST = 16  # lines for what changes, however many stand above it
 BARS = "▁▂▃▄▅▆▇█"
 KINDS = {"link": "yellow", "event": "magenta", "command": "cyan", "answer": "green"}
 STATES = {"ready": "green", "online": "green", "offline": "red", "gone": "red"}
 
 
 class Screen:
-    """The whole terminal, until `close` gives it back. `wall`: the picture's clock as seconds since the epoch."""
+    """The whole terminal, until `close` gives it back. `wall`: the picture's clock as seconds since the epoch.
+
+    `above` stands still, so that it can be selected and copied; what lies below is written anew by each `refresh`.
+    """
 
     covers: ClassVar[bool] = True
 
@@ -32,28 +34,42 @@ class Screen:
         picture: Picture,
         wall: Callable[[float], float],
         title: str,
-        below: Sequence[str] = (),
+        above: Sequence[str] = (),
         *,
         everything: bool = False,
+        console: Console | None = None,
     ) -> None:
         self._picture, self._wall, self._everything = picture, wall, everything
-        self._title, self._below = title, below
-        self._live = Live(console=Console(), screen=True, auto_refresh=False, vertical_overflow="crop")
-        self._live.start()
+        self._title, self._above = title, above
+        self._console = console or Console()
+        self._size: tuple[int, int] | None = None
+        self._top = 0  # the first line that changes
+        self._console.set_alt_screen(True)
+        self._console.show_cursor(False)
 
     def refresh(self, now: float) -> None:
         """Draw what is known now."""
         self._picture.changed.clear()
-        self._live.update(self.drawn(now, self._live.console.size.height), refresh=True)
+        console = self._console
+        if self._size != (size := (console.width, console.height)):
+            self._size = size
+            console.clear()
+            above = console.render_lines(Text("\n".join([*self._above, ""] if self._above else [])))
+            self._top = min(len(above), max(console.height - LEAST, 0)) if self._above else 0
+            console.update_screen_lines(above[: self._top])
+        height = console.height - self._top
+        options = console.options.update(height=None)
+        console.update_screen_lines(console.render_lines(self.drawn(now, height), options)[:height], 0, self._top)
 
     def close(self, now: float) -> None:
-        self._live.stop()
+        self._console.show_cursor(True)
+        self._console.set_alt_screen(False)
 
     def drawn(self, now: float, height: int) -> Group:
-        head, tail = self._head(now), [*self._happened(), *self._hints()]
-        frame = 3  # an empty line, the table's head and its rule
-        room = height - len(head) - len(tail) - frame
-        return Group(*head, self._table(now, max(room, 1)), *tail)
+        """So many lines: links, points, and what happened last."""
+        head, happened = self._head(now), self._happened(6 if height >= LEAST + 4 else 3)
+        frame = 3  # an empty line, the names of the columns, and a rule
+        return Group(*head, self._table(now, max(height - len(head) - len(happened) - frame, 1)), *happened)
 
     def _head(self, now: float) -> list[Text]:
         picture = self._picture
@@ -65,7 +81,7 @@ class Screen:
 
     def _table(self, now: float, room: int) -> Table:
         table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), show_edge=False)
-        table.add_column("point", no_wrap=True, ratio=3)
+        table.add_column("point", no_wrap=True, ratio=4)
         table.add_column("name", no_wrap=True, ratio=3, style="dim")
         table.add_column("value", no_wrap=True, ratio=2, justify="right")
         table.add_column("trend", no_wrap=True, width=16, style="blue")
@@ -85,17 +101,14 @@ class Screen:
             table.add_row()
         return table
 
-    def _happened(self) -> list[Text]:
-        last = list(self._picture.recent)[-HAPPENINGS:]
+    def _happened(self, count: int) -> list[Text]:
+        last = list(self._picture.recent)[-count:]
         lines = [Text("")]
         for happening in last:
             moment = datetime.fromtimestamp(self._wall(happening.at)).astimezone()
             line = _line(f"{moment:%H:%M:%S} ", "dim")
             lines.append(line.append(happening.text, KINDS.get(happening.kind, "dim")))
-        return lines + [Text("")] * (HAPPENINGS - len(last))
-
-    def _hints(self) -> list[Text]:
-        return [Text(""), *(_line(hint, "") for hint in self._below)] if self._below else []
+        return lines + [Text("")] * (count - len(last))
 
 
 def chosen(points: Iterable[Point], room: int, *, everything: bool = False) -> list[Point]:
@@ -106,7 +119,7 @@ def chosen(points: Iterable[Point], room: int, *, everything: bool = False) -> l
     known = sorted(
         (point for point in points if point.heard and (point.enabled or everything)), key=lambda point: point.order
     )
-    known.sort(key=lambda point: float("-inf") if point.changed is None else point.changed, reverse=True)
+    known.sort(key=lambda point: (point.changed is None, -(point.changed or 0.0), point.value is None))
     return sorted(known[:room], key=lambda point: point.order)
 
 

@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
 
         begun = monotonic()
         with Stop(options.seconds) as stop:
-            watch = Watch(connection, settings.bridge.root, options.devices)
+            watch = Watch(connection, settings.bridge.root, settings.bridge.response_prefix, options.devices)
             title = f"{settings.bridge.root} on {connection.host}:{connection.port}"
             show = shown(watch, title, plain=options.plain, everything=options.all, first=True)
             await look(watch, show, stop)

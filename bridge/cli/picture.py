@@ -7,6 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 Shown: TypeAlias = bool | int | float | str | None
@@ -18,10 +19,13 @@ LONG = 120  # characters of a payload that is quoted
 RATE = 5.0  # seconds that the message rate is taken over
 
 
-def filters(root: str, devices: Sequence[str] = ()) -> list[str]:
-    """What a picture wants to hear: everything but the rows of results; of these devices, or of all."""
+def filters(root: str, devices: Sequence[str] = (), answers: str = "") -> list[str]:
+    """What a picture wants to hear: everything but the rows of results; of these devices, or of all.
+
+    `answers` is the filter of the topics at which tools like `send` take theirs.
+    """
     ours = [f"{root}/{device}/{branch}" for device in devices or ("+",) for branch in BRANCHES]
-    return [*ours, *(f"{root}/_bridge/+/{branch}" for branch in OF_BRIDGES)]
+    return [*ours, *(f"{root}/_bridge/+/{branch}" for branch in OF_BRIDGES), *filter(None, [answers])]
 
 
 @dataclass(slots=True)
@@ -91,6 +95,7 @@ class Picture:
         self.outcomes: Counter[str] = Counter()
         self.changed: dict[tuple[str, str], None] = {}  # points heard or changed since whoever looks emptied this
         self._past: deque[tuple[float, int]] = deque()
+        self._asked: deque[tuple[str, str, str]] = deque(maxlen=RECENT)  # ids of commands, their devices and keys
 
     def rate(self, now: float) -> float:
         """Messages per second, lately."""
@@ -108,11 +113,12 @@ class Picture:
         """One message of the broker."""
         self.messages += 1
         self.bytes += len(topic) + len(payload)
+        text = payload.decode(errors="replace")
         if not topic.startswith(self._root + "/"):
+            self._elsewhere(_mapping(text), text, now)
             return
         name, _, rest = topic[len(self._root) + 1 :].partition("/")
         branch, _, key = rest.partition("/")
-        text = payload.decode(errors="replace")
         if name == "_bridge":
             self._bridge(branch, key, text, now)
         elif not self._only or name in self._only:
@@ -150,10 +156,21 @@ class Picture:
                 job = _mapping(text)
                 self.note(now, f"{name} job {key}: {job.get('state', _short(text))}", "event")
             case "set" | "call":
+                self._asked.append((str(_mapping(text).get("id", "")), name, key))
                 self.note(now, f"{name} {branch}/{key} {_short(text)}".rstrip(), "command")
             case "reply":
-                self.outcomes[str(_mapping(text).get("outcome"))] += 1
-                self.note(now, f"{name} {key}: {_answer(text)}", "answer")
+                self._answered(name, key, text, now)
+
+    def _elsewhere(self, answer: Mapping[str, object], text: str, now: float) -> None:
+        """An answer on a response topic, which does not say whose it is: known by the id of its command."""
+        for id_, name, key in self._asked:
+            if id_ and id_ == answer.get("id"):
+                self._answered(name, key, text, now)
+                return
+
+    def _answered(self, name: str, key: str, text: str, now: float) -> None:
+        self.outcomes[str(_mapping(text).get("outcome"))] += 1
+        self.note(now, f"{name} {key}: {_answer(text)}", "answer")
 
     def _state(self, device: str, key: str, text: str, now: float) -> None:
         if not text:
@@ -225,5 +242,19 @@ def _occurrence(name: str, text: str) -> str:
 
 def _answer(text: str) -> str:
     answer = _mapping(text)
-    detail = answer.get("detail")
-    return _short(f"{answer.get('outcome', text)}" + (f" – {detail}" if detail else ""))
+    detail, elapsed = answer.get("detail"), _elapsed(answer.get("times"))
+    took = (
+        "" if elapsed is None else f" after {elapsed * 1000:.0f} ms" if elapsed < 1 else f" after {elapsed:.1f} s"
+    )
+    return _short(f"{answer.get('outcome', text)}{took}" + (f" – {detail}" if detail else ""))
+
+
+def _elapsed(times: object) -> float | None:
+    """Seconds from the command's arrival to its answer."""
+    try:
+        match times:
+            case {"received": str(received), "answered": str(answered)}:
+                return (datetime.fromisoformat(answered) - datetime.fromisoformat(received)).total_seconds()
+    except (ValueError, TypeError):  # somebody else's clock, or with and without a zone
+        pass
+    return None

@@ -23,7 +23,8 @@ class Instrument:
     path: str  # of its WebSocket
     device: str  # its id in the demo
     demo: Mapping[str, object] = field(default_factory=dict)  # the simulator's options in the demo
-    tries: tuple[tuple[str, str, str], ...] = ()  # verb and key, payload, what it does: worth trying in the demo
+    tries: tuple[tuple[str, str], ...] = ()  # verb and key, payload: commands worth trying in the demo
+    effects: str = ""  # where to look for what they do
 
     @property
     def simulator(self) -> Callable[..., Simulator]:
@@ -39,10 +40,11 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         "unipi",
         demo={"day": 300.0, "one_wire_interval": 10.0},
         tries=(
-            ("set/do/1_01", "ON", "di/1_03 is wired to it"),
-            ("set/ao/2_01", "7.5", "ai/2_01 follows slowly"),
-            ("call/pulse", '{"point": "ro/2_02", "seconds": 3}', "di/2_01 is wired to it"),
+            ("set/do/1_01", "ON"),
+            ("set/ao/2_01", "7.5"),
+            ("call/pulse", '{"point": "ro/2_02", "seconds": 3}'),
         ),
+        effects="di/1_03 is wired to do/1_01, di/2_01 to ro/2_02; ai/2_01 follows ao/2_01 slowly",
     ),
 }
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """In its block SIGTERM and SIGINT end `wait` instead of the process; to be entered on the running loop."""
+    """In its block SIGTERM, SIGINT and SIGHUP end `wait`, not the process; to be entered on the running loop."""
 
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
@@ -22,7 +22,7 @@ class Stop:
 
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
-        self._signals = (signal.SIGTERM, signal.SIGINT)
+        self._signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         for number in self._signals:
             self._loop.add_signal_handler(number, self._asked.set)
         return self

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from bridge.cli.client import Client, NoAnswerError
+from bridge.cli.client import TOOLS, Client, NoAnswerError
 from bridge.cli.picture import Picture, filters
 
 if TYPE_CHECKING:
@@ -33,10 +33,13 @@ class Show(Protocol):
 class Watch:
     """`picture` is what was heard; `run` hears until it is cancelled, whatever becomes of the broker later."""
 
-    def __init__(self, connection: ConnectionSettings, root: str, devices: Sequence[str] = ()) -> None:
+    def __init__(
+        self, connection: ConnectionSettings, root: str, prefix: str, devices: Sequence[str] = ()
+    ) -> None:
         import asyncio
 
-        self._connection, self._root, self._devices = connection, root, devices
+        self._connection = connection
+        self._filters = filters(root, devices, f"{prefix}{TOOLS}/+")
         self.picture = Picture(root, devices)
         self._was_there = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,7 +60,7 @@ class Watch:
 
         async with Client(self._connection, "", self._hear) as client:
             again, self._was_there = self._was_there, True
-            wanted = [Filter(topic, retained=True) for topic in filters(self._root, self._devices)]
+            wanted = [Filter(topic, retained=True) for topic in self._filters]
             for topic in await client.subscribe(wanted):
                 self.note(f"the broker does not let us read {topic}")
             if again:
@@ -115,7 +118,7 @@ def has_screen() -> bool:
 
 
 def shown(
-    watch: Watch, title: str, below: Sequence[str] = (), *, plain: bool, everything: bool, first: bool
+    watch: Watch, title: str, above: Sequence[str] = (), *, plain: bool, everything: bool, first: bool
 ) -> Show:
     """A table on a terminal; lines where there is none, where they are asked for, and where rich is missing."""
     from bridge.cli.lines import Lines
@@ -127,11 +130,9 @@ def shown(
             print(f"lab2mqtt: lines instead of a table, because {error.name} is missing: "
                   "pip install 'lab2mqtt[demo]'", file=sys.stderr)  # fmt: skip
         else:
-            return Screen(watch.picture, wall, title, below, everything=everything)
-    for line in below:
-        print(line)
-    if below:
-        print(flush=True)
+            return Screen(watch.picture, wall, title, above, everything=everything)
+    if above:
+        print(title, *above, "", sep="\n", flush=True)
     return Lines(watch.picture, wall, everything=everything, first=first)
 
 

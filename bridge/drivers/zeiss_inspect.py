@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bridge.driver import (
     Close,
@@ -23,11 +22,10 @@ from bridge.driver import (
     Frame,
     Plugin,
     ProtocolError,
-    Send,
     Trouble,
     Verdict,
 )
-from bridge.drivers.zeiss_inspect_answers import excerpt, outcome
+from bridge.drivers.zeiss_inspect_answers import excerpt
 from bridge.drivers.zeiss_inspect_jobs import Import, left_over
 from bridge.drivers.zeiss_inspect_options import ZeissInspectOptions
 from bridge.drivers.zeiss_inspect_points import (
@@ -41,6 +39,7 @@ from bridge.drivers.zeiss_inspect_points import (
     RUNNING,
 )
 from bridge.drivers.zeiss_inspect_requests import Request, elements, image
+from bridge.drivers.zeiss_inspect_turns import Turn
 from bridge.model import Command, Condition, Declared, Happened, Json, Outcome, Ready, Reply, Update
 
 PROBE = 15.0  # seconds between pings to an idle server: they tell that it is at work for somebody else
@@ -53,22 +52,6 @@ _REQUESTS: Mapping[str, Callable[[Command, ZeissInspectOptions], Request]] = {
 }
 _AT_WORK = "ZEISS INSPECT does not answer: it imports for somebody else, waits for a person, or hangs"
 _STUCK = "an answer is overdue: look in ZEISS INSPECT; `reset` gives it up"
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """A request and what waits for its answer."""
-
-    command: Command
-    frame: str
-    success: str
-    timeout: float  # seconds from sending to `unknown`
-    job: Import | None  # None: `quit`
-    sent_at: float = math.inf
-
-    @property
-    def due(self) -> float:
-        return self.sent_at + self.timeout
 
 
 class ZeissInspect:
@@ -105,29 +88,12 @@ class ZeissInspect:
             raise ProtocolError("a binary message, and this server speaks text only")
         effects: list[Effect] = []
         if (turn := self._out) is not None:
-            self._out = None
-            effects += self._answered(turn, frame, now)
-            self._stuck = False
+            effects += turn.late(frame, now) if self._stuck else turn.answered(frame, now)
+            self._out, self._stuck = None, False
         elif not self._surprised:
             self._surprised = True
             effects.append(Happened("unexpected", {"text": excerpt(frame)}))
         return effects + self._go_on(now)
-
-    def _answered(self, turn: Turn, text: str, now: float) -> Iterator[Effect]:
-        said, reply = outcome(text, turn.success), excerpt(text)
-        detail = "" if said is Outcome.DONE else reply
-        if said is Outcome.UNKNOWN:
-            detail = f"neither {turn.success!r} nor an error: {reply!r}"
-        duration = now - turn.sent_at
-        if turn.job is None:
-            if self._stuck:
-                yield Happened(QUIT.key, {"id": turn.command.id, "reply": reply, "late": True})
-        else:
-            if not self._stuck:
-                yield Update(RUNNING.key, False)
-            yield from turn.job.ended(said, detail, duration=duration, late=self._stuck)
-        if not self._stuck:
-            yield Reply(turn.command.id, said, detail, {"reply": reply, "duration": round(duration, 3)})
 
     # --- commands ---------------------------------------------------------------------------------------
 
@@ -151,9 +117,7 @@ class ZeissInspect:
 
     def _import(self, command: Command) -> Iterator[Effect]:
         request = _REQUESTS[command.key](command, self._options)
-        timeout = self._options.job_timeout if command.timeout is None else command.timeout
-        if not 1 <= timeout <= self._options.max_job_timeout:
-            raise ValueError(f"timeout: {timeout:g} s is not between 1 and {self._options.max_job_timeout:g} s")
+        timeout = self._timeout(command, self._options.job_timeout)
         if self._stuck:
             yield Reply(command.id, Outcome.UNAVAILABLE, _STUCK)
             return
@@ -165,6 +129,12 @@ class ZeissInspect:
         yield from job.queued()
         yield Reply(command.id, Outcome.ACCEPTED, f"place {place} in the queue", {"job": job.id, "place": place})
 
+    def _timeout(self, command: Command, default: float) -> float:
+        timeout, longest = command.timeout, self._options.max_job_timeout
+        if timeout is not None and not 1 <= timeout <= longest:
+            raise ValueError(f"a timeout of {timeout:g} s is not between 1 and {longest:g} s")
+        return default if timeout is None else timeout
+
     def _cancel(self, command: Command) -> Iterator[Effect]:
         id_ = CANCEL.arguments_of(command.args)["job"]
         if self._out is not None and self._out.job is not None and self._out.job.id == id_:
@@ -173,18 +143,18 @@ class ZeissInspect:
         if turn is None:
             raise ValueError("no import with this id is waiting")
         self._queue.remove(turn)
-        yield from _unsent(turn, Outcome.SUPERSEDED, "cancelled before it was sent")
+        yield from turn.unsent(Outcome.SUPERSEDED, "cancelled before it was sent")
         yield Reply(command.id, Outcome.DONE)
 
     def _quit(self, command: Command) -> Iterator[Effect]:
         QUIT.arguments_of(command.args)
+        timeout = self._timeout(command, QUIT_TIMEOUT)
         if self._stuck:
             yield Reply(command.id, Outcome.UNAVAILABLE, _STUCK)
             return
         if self._out is not None or self._queue:
-            raise ValueError("imports are running or waiting")
-        timeout = QUIT_TIMEOUT if command.timeout is None else command.timeout
-        self._queue.append(Turn(command, "quit", "bye", timeout, None))
+            raise ValueError("something is running or waiting")
+        self._queue.append(Turn(command, "quit", "bye", timeout))
 
     def _reset(self, command: Command) -> Iterator[Effect]:
         RESET.arguments_of(command.args)
@@ -192,7 +162,7 @@ class ZeissInspect:
             yield Reply(command.id, Outcome.DONE, "nothing is stuck")
             return
         while self._queue:
-            yield from _unsent(self._queue.popleft(), Outcome.UNAVAILABLE, "not sent: the connection was reset")
+            yield from self._queue.popleft().unsent(Outcome.UNAVAILABLE, "not sent: the connection was reset")
         yield Reply(command.id, Outcome.DONE, "the connection is opened afresh")
         yield Close("reset", Verdict.AGAIN)  # on a new connection the overdue answer cannot come any more
 
@@ -200,10 +170,7 @@ class ZeissInspect:
 
     def _go_on(self, now: float) -> list[Effect]:
         """After anything that happened: drop what is too old, ask for the next turn, tell what changed."""
-        effects: list[Effect] = []
-        for turn in [turn for turn in self._queue if turn.command.expires_at <= now]:
-            self._queue.remove(turn)
-            effects += _unsent(turn, Outcome.EXPIRED, "it waited too long and was not sent")
+        effects = self._drop_expired(now)
         if self._out is None and self._fence_at is None and (self._queue or self._probe_at <= now):
             self._fence_at = now
             effects.append(Fence("turn"))
@@ -215,27 +182,23 @@ class ZeissInspect:
             effects.append(shown)
         return effects
 
+    def _drop_expired(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for turn in [turn for turn in self._queue if turn.expired(now)]:
+            self._queue.remove(turn)
+            effects += turn.unsent(Outcome.EXPIRED, "it waited too long and was not sent")
+        return effects
+
     def fenced(self, token: str, now: float) -> Effects:
         if self._fence_at is None:
             return ()
         self._fence_at = None
         self._probe_at = now + PROBE
-        effects: list[Effect] = []
-        while self._queue and self._out is None:
-            turn = self._queue.popleft()
-            if turn.command.expires_at <= now:
-                effects += _unsent(turn, Outcome.EXPIRED, "it waited too long and was not sent")
-            else:
-                effects += self._send(turn, now)
+        effects = self._drop_expired(now)
+        if self._queue:
+            self._out = self._queue.popleft()
+            effects += self._out.send(now)
         return effects + self._go_on(now)
-
-    def _send(self, turn: Turn, now: float) -> Iterator[Effect]:
-        turn.sent_at = now
-        self._out = turn
-        if turn.job is not None:
-            yield from turn.job.running()
-            yield Update(RUNNING.key, True)
-        yield Send(turn.frame, turn.command.id)
 
     def _condition(self, now: float) -> Condition:
         if self._stuck:
@@ -255,7 +218,7 @@ class ZeissInspect:
         effects: list[Effect] = []
         if self._out is not None and not self._stuck and self._out.due <= now:
             self._stuck = True
-            effects += _overdue(self._out)
+            effects += self._out.overdue()
         return effects + self._go_on(now)
 
     @property
@@ -274,20 +237,6 @@ class ZeissInspect:
     def busy(self) -> bool:
         """Never: the queue is here, so that its imports can be told of and cancelled."""
         return False
-
-
-def _unsent(turn: Turn, end: Outcome, detail: str) -> Iterator[Effect]:
-    if turn.job is not None:
-        yield from turn.job.ended(end, detail)
-    yield Reply(turn.command.id, end, detail)
-
-
-def _overdue(turn: Turn) -> Iterator[Effect]:
-    detail = f"sent, and no answer within {turn.timeout:g} s: look in ZEISS INSPECT before repeating it"
-    if turn.job is not None:
-        yield from turn.job.ended(Outcome.UNKNOWN, detail)
-        yield Update(RUNNING.key, False)
-    yield Reply(turn.command.id, Outcome.UNKNOWN, detail)
 
 
 plugin = Plugin(

@@ -37,7 +37,7 @@ class Import:
     def ended(
         self, outcome: Outcome, detail: str = "", *, duration: float | None = None, late: bool = False
     ) -> Iterator[Effect]:
-        """`late`: it had ended as `unknown`, and now its answer came after all. `duration`: seconds to the answer."""
+        """`duration`: seconds until the answer. `late`: it had ended as `unknown`, and now its answer came."""
         more: dict[str, Json] = {}
         if detail:
             more["detail"] = detail

@@ -1,7 +1,7 @@
-"""Windows paths by Windows' own rules, whatever this program runs on: what a path names, and what lies below what.
+"""Windows paths by Windows' own rules, whatever this program runs on: what they name, and what lies below what.
 
-Nothing is put right silently. A path that Windows would read as something else than it shows (trailing dots, device
-names, alternate streams, `..`) is refused, because the server opens whatever it is told.
+Nothing is put right silently. A path that Windows would read as something else than it shows (trailing dots,
+device names, alternate streams, `..`) is refused, because the server opens whatever it is told.
 """
 
 from __future__ import annotations
@@ -126,5 +126,5 @@ def _short(part: str) -> str:
 
 
 def _fold(text: str) -> str:
-    """One character for one, as NTFS compares. Where Unicode's pairs are not symmetrical (ß, ı) nothing is the same."""
+    """One character for one, as NTFS compares; where Unicode's pairs are not symmetrical (ß, ı), none is."""
     return "".join(upper if (upper := c.upper()).lower() == c else c for c in text)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bridge.app import Daemon
 from bridge.mqtt import ConnectionSettings, Filter, Message, Meta, Mqtt
@@ -28,7 +28,8 @@ class Client:
     """Sees every message of the broker, in order. Topics without a leading slash are below the root."""
 
     def __init__(self, port: int, protocol: str = "5", name: str = "tests") -> None:
-        settings = ConnectionSettings("127.0.0.1", name, port, "5" if protocol == "5" else "3.1.1")
+        version: Literal["5", "3.1.1"] = "5" if protocol == "5" else "3.1.1"
+        settings = ConnectionSettings("127.0.0.1", name, port, version, session_expiry=0)
         self.messages: list[Message] = []
         self._news = asyncio.Event()
         self._mqtt = Mqtt(settings, self._heard)
@@ -80,7 +81,9 @@ class Client:
 
     def answers(self, id_: str, since: int = 0) -> list[dict[str, Any]]:
         """All answers with this id, wherever they went."""
-        found = [read(m.payload) for m in self.messages[since:] if "/set/" not in m.topic and "/call/" not in m.topic]
+        found = [
+            read(m.payload) for m in self.messages[since:] if "/set/" not in m.topic and "/call/" not in m.topic
+        ]
         return [a for a in found if isinstance(a, dict) and a.get("id") == id_ and "outcome" in a]
 
     # --- what is sent --------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ class Alone:
         self._stack, self._kind, self._directory = stack, kind, directory
         self.state_dir = directory / "state"
 
-    async def __call__(self, devices: dict[str, dict[str, Any]], *, durable: bool = False, **settings: Any) -> World:
+    async def __call__(
+        self, devices: dict[str, dict[str, Any]], *, durable: bool = False, **settings: Any
+    ) -> World:
         """`durable`: with a state directory."""
         if self._kind == "embedded":
             port = (await self._stack.enter_async_context(Broker())).port

@@ -20,6 +20,7 @@ class Line:
         self.port = 0
         self.again: set[str] = set()  # topics whose messages are marked as delivered again
         self.is_cut = False
+        self.connects: list[bytes] = []  # what the bridge sent first on each connection
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -71,7 +72,11 @@ class Line:
                 self._writers.discard(each)
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = True
         while data := await reader.read(65536):
+            if first:
+                self.connects.append(data)
+            first = False
             writer.write(data)
             await writer.drain()
         writer.write_eof()

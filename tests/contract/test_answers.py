@@ -1,4 +1,4 @@
-"""CONTRACT "Commands", "Answers": what they say, where they go, and that every command gets exactly one final one."""
+"""CONTRACT "Commands", "Answers": what they say, where they go, and that every command gets one final answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEVICES: dict[str, dict[str, Any]] = {
 }
 
 
-# --- what they say -------------------------------------------------------------------------------------------
+# --- what they say -------------------------------------------------------------------------------------
 
 
 async def test_an_answer_to_a_set_has_the_value_and_the_times(shared: World) -> None:
@@ -55,7 +55,9 @@ async def test_accepted_is_not_final_and_done_follows_once(shared: World) -> Non
     assert [(a["outcome"], a["final"]) for a in answers] == [("accepted", False), ("done", True)]
 
 
-async def test_a_device_that_refuses_makes_a_command_failed_and_the_true_state_is_told_again(shared: World) -> None:
+async def test_a_device_that_refuses_makes_a_command_failed_and_the_true_state_is_told_again(
+    shared: World,
+) -> None:
     """Whoever showed the wish as fact must be told what is so."""
     client = shared.client
     await client.ask("toy/set/gain", "4")
@@ -102,7 +104,7 @@ async def test_the_state_that_proves_an_action_is_published_before_the_answer(sh
     assert topics.index("state/ro/2_04") < topics.index("reply/evok_set")
 
 
-# --- where they go -----------------------------------------------------------------------------------------------
+# --- where they go -------------------------------------------------------------------------------------
 
 
 async def test_an_answer_goes_to_the_response_topic_with_the_correlation_data(shared: World) -> None:
@@ -181,10 +183,12 @@ async def test_answers_and_events_are_never_retained(shared: World, broker: int)
     kept = [m.topic for m in late.messages if m.retain]
     await late.close()
     assert kept
-    assert not [topic for topic in kept if "/reply/" in topic or "/event/" in topic or topic.startswith("response")]
+    assert not [
+        topic for topic in kept if "/reply/" in topic or "/event/" in topic or topic.startswith("response")
+    ]
 
 
-# --- nobody there --------------------------------------------------------------------------------------------------
+# --- nobody there --------------------------------------------------------------------------------------
 
 
 async def test_an_offline_device_makes_a_command_unavailable_at_once(shared: World) -> None:
@@ -239,7 +243,7 @@ async def test_every_command_gets_exactly_one_final_answer(shared: World) -> Non
     assert set(final().values()) == {1}
 
 
-# --- worlds of their own -------------------------------------------------------------------------------------------
+# --- worlds of their own -------------------------------------------------------------------------------
 
 
 async def test_unknown_is_final_and_what_becomes_known_later_is_an_event(alone: Alone) -> None:

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEVICES: dict[str, dict[str, Any]] = {"io": {"driver": "evok"}, "toy": {"driver": "toy"}}
 
 
-# --- set: a bare value -----------------------------------------------------------------------------------
+# --- set: a bare value ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "level"),
-    [("1", 1), ("0", 0), ("ON", 1), ("off", 0), ("true", 1), ("False", 0), (" on ", 1), ("0", 0)],
+    [("1", 1), ("0", 0), ("ON", 1), ("off", 0), ("true", 1), ("False", 0), (" on ", 1)],
 )
 async def test_a_switch_reads_a_bare_payload_by_its_kind(shared: World, text: str, level: int) -> None:
     answer = await shared.client.ask("io/set/ro/2_01", text)
@@ -62,7 +62,7 @@ async def test_what_is_no_number_in_range_is_rejected_and_not_sent(shared: World
     assert len(shared.heard("write", name="gain")) == written
 
 
-# --- set: an envelope --------------------------------------------------------------------------------------
+# --- set: an envelope ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [True, 1, "ON", "1"])
@@ -134,7 +134,7 @@ async def test_a_command_without_an_id_gets_one(shared: World) -> None:
     assert first["id"] != second["id"]
 
 
-# --- expires, timeout, expect --------------------------------------------------------------------------------
+# --- expires, timeout, expect --------------------------------------------------------------------------
 
 
 async def test_a_command_is_not_sent_after_it_expired(shared: World) -> None:
@@ -206,7 +206,7 @@ async def test_an_expectation_that_the_point_cannot_have_is_not_met(shared: Worl
     assert (await shared.client.ask("toy/set/lamp", {"value": 1, "expect": "maybe"}))["outcome"] == "rejected"
 
 
-# --- call ------------------------------------------------------------------------------------------------------
+# --- call ----------------------------------------------------------------------------------------------
 
 
 async def test_a_call_takes_its_arguments_bare_or_in_an_envelope(shared: World) -> None:
@@ -263,7 +263,7 @@ async def test_arguments_are_checked_as_declared(shared: World, args: dict[str, 
     assert word in answer["detail"]
 
 
-# --- the wrong door ----------------------------------------------------------------------------------------------
+# --- the wrong door ------------------------------------------------------------------------------------
 
 
 async def test_set_on_an_action_names_the_right_topic(shared: World) -> None:
@@ -284,7 +284,9 @@ async def test_what_is_only_read_cannot_be_set(shared: World, key: str) -> None:
     assert (await shared.client.ask(f"io/set/{key}", "1"))["outcome"] == "rejected"
 
 
-@pytest.mark.parametrize("key", ["ro/9_99", "ro", "ro/2_04/", "/ro/2_04", "RO/2_04", "relay/2_04", "state/ro/2_04"])
+@pytest.mark.parametrize(
+    "key", ["ro/9_99", "ro", "ro/2_04/", "/ro/2_04", "RO/2_04", "relay/2_04", "state/ro/2_04"]
+)
 async def test_there_are_no_other_names_for_a_point(shared: World, key: str) -> None:
     assert (await shared.client.ask(f"io/set/{key}", "1"))["outcome"] == "rejected"
     assert shared.executed("ro/2_04") == 0

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -212,7 +212,7 @@ class World:
         self.uplink, self.cable, self._direct = Proxy(self.broker.port), Proxy(self.evok.port), direct
         self.begun = 0.0  # seconds since 1970; what was said of the link before is of an earlier life
         self.unsettled: set[str] = set()  # keys of points that are not compared: somebody is changing them
-        self._directory, self._options = directory, options
+        self.directory, self._options = directory, options
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -225,8 +225,8 @@ class World:
             if not self._direct:
                 broker = stack.enter_context(self.uplink).port
                 evok = stack.enter_context(self.cable).port
-            self._options.setdefault("state", self._directory / "state")
-            self.daemon = Daemon(self._directory, configuration(broker, evok, **self._options))
+            self._options.setdefault("state", self.directory / "state")
+            self.daemon = Daemon(self.directory, configuration(broker, evok, **self._options))
             stack.enter_context(self.daemon)
             self.until_right(DEADLINE)
             self._stack = stack.pop_all()
@@ -301,10 +301,23 @@ def waited(condition: Callable[[], object], what: str, within: float = DEADLINE)
         time.sleep(0.05)
 
 
-def together(*scenarios: Callable[[], None]) -> None:
-    """Run them at the same time, each in a thread, to the end; then raise what failed."""
+@contextmanager
+def meanwhile(call: Callable[[], None]) -> Iterator[None]:
+    """Something else that goes on at the same time as the block, and is over at its end."""
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(call)
+        yield
+    run.result()
+
+
+def together(scenarios: Mapping[str, Callable[[], None]]) -> None:
+    """Run them at the same time, each in a thread, to the end; then raise what failed, with its name."""
     with ThreadPoolExecutor(len(scenarios)) as pool:
-        runs = [pool.submit(scenario) for scenario in scenarios]
-    failures = [error for run in runs if isinstance(error := run.exception(), Exception)]
+        runs = {name: pool.submit(scenario) for name, scenario in scenarios.items()}
+    failures = []
+    for name, run in runs.items():
+        if isinstance(error := run.exception(), Exception):
+            error.add_note(f"in the scenario {name!r}")
+            failures.append(error)
     if failures:
         raise ExceptionGroup("scenarios failed", failures)

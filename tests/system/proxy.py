@@ -62,8 +62,6 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._listener: asyncio.Server | None = None
         self._reserved: socket.socket | None = None
         self._links: set[_Link] = set()
@@ -72,6 +70,8 @@ class Proxy:
         self._lanes: dict[Way, _Lane] = {}
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._lanes = self._do(lambda: {way: _Lane() for way in Way})
         self.accept()
@@ -147,7 +147,7 @@ class Proxy:
         if self._listener is None:
             reserved = self._reserved or self._bound()
             self._reserved = None
-            self._listener = await asyncio.start_server(self._accepted, sock=reserved)
+            self._listener = await asyncio.start_server(self._accepted, sock=reserved, limit=CHUNK // 4)
 
     async def _deafen(self) -> None:
         if self._listener is not None:
@@ -159,6 +159,7 @@ class Proxy:
         """A socket bound to our port and not listening: connections are refused, and nobody else gets the port."""
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)  # what waits should wait at the sender
         bound.bind((HOST, self.port))
         self.port = bound.getsockname()[1]
         return bound
@@ -170,7 +171,8 @@ class Proxy:
             self._lost.add(link)
             return
         try:
-            from_server, link.server = await asyncio.open_connection(HOST, self.target, limit=CHUNK)
+            opened = asyncio.open_connection(HOST, self.target, limit=CHUNK // 4)
+            from_server, link.server = await opened
         except OSError:
             link.end(reset=True)
             self._links.discard(link)
@@ -187,7 +189,7 @@ class Proxy:
         lane, loop = self._lanes[way], asyncio.get_running_loop()
         while True:
             await lane.flowing.wait()
-            data = await reader.read(CHUNK)
+            data = await reader.read(min(CHUNK, int(lane.rate * 0.05) or CHUNK))
             due = loop.time() + lane.delay
             await lane.flowing.wait()
             if lane.garbled:

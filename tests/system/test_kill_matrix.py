@@ -116,7 +116,7 @@ def test_every_order_of_deaths_is_survived(forgetful: bool, tmp_path: Path) -> N
         kept = ["persistence true", f"persistence_location {directory}/", "autosave_interval 1"]
         scenario(order, directory, ["persistence false"] if forgetful else kept)
 
-    together(*(partial(one, order) for order in ORDERS))
+    together({", ".join(order): partial(one, order) for order in ORDERS})
 
 
 def test_a_dead_daemon_is_offline_after_the_will_delay_and_not_before(tmp_path: Path) -> None:

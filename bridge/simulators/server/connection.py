@@ -18,6 +18,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from bridge.simulators.server.outlet import Outlet, Weather
+from bridge.simulators.server.posted import posted
 
 Garbling = Literal["text", "utf8", "frame"]
 LINGER = 5.0  # seconds that a client has to close its side after ours
@@ -41,6 +42,7 @@ class Connection:
     ) -> None:
         self.path = ""
         self.headers = Headers()
+        self.body = b""  # of a POST request, which is answered like a GET
         peer = writer.get_extra_info("peername")
         self.remote: str = peer[0] if peer else ""
         self._reader, self._writer, self._weather = reader, writer, weather
@@ -60,6 +62,11 @@ class Connection:
     @property
     def is_open(self) -> bool:
         return self._protocol.state is State.OPEN
+
+    @property
+    def is_lost(self) -> bool:
+        """TCP has ended, from our side or (all that came being read) from the client's."""
+        return self._writer.is_closing() or self._reader.at_eof()
 
     # --- what simulators use ------------------------------------------------------------------------------------
 
@@ -194,6 +201,8 @@ class Connection:
         """Read once; False at the end of the stream."""
         try:
             data = await self._reader.read(65536)
+            if self._request is None and data.startswith(b"POST "):
+                data, self.body = await posted(data, self._reader)
         except OSError:
             data = b""
         if self._protocol.state is State.CLOSED:  # dropped meanwhile

@@ -1,0 +1,107 @@
+"""The ends of the daemon: asked to stop in every situation, and not even begun."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.mosquitto import free_port
+from tests.system.processes import Daemon, World, assert_no_faults, configuration, waited
+
+STOPPED = 5.0  # seconds from SIGTERM to the end of the process
+
+pytestmark = pytest.mark.usefixtures("mosquitto_installed")
+
+
+def test_a_stop_says_offline_for_all_and_at_once(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        since = time.monotonic()
+        world.daemon.terminate()
+        assert world.daemon.ended(STOPPED) == 0
+        took = time.monotonic() - since
+        for topic in ("_bridge/gate/status", "io/status"):
+            world.observer.until(lambda topic=topic: world.observer.retained(topic) == b"offline", 1.0)
+        assert world.observer.document("io/link")["state"] == "offline"
+        assert world.observer.document("io/link")["reason"] == "this bridge has stopped"
+        offline = [one for one in world.observer.on("_bridge/gate/status", since) if one.payload == b"offline"]
+        assert len(offline) == 1  # said, and not by the will
+        last = world.observer.on("#", since)[-1]
+        assert last.topic.endswith("_bridge/gate/status")
+        assert took < 2.0
+        waited(lambda: world.evok.state["connections"] == 0, "the instrument to be left alone")
+
+
+def test_a_stop_with_commands_under_way_answers_all_of_them(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        pulse = world.observer.send("io/call/pulse", {"args": {"point": "ro/2_01", "seconds": 30}})
+        world.observer.until(lambda: world.observer.answers(pulse))
+        ids = [world.observer.send(f"io/set/ao/2_0{n % 4 + 1}", {"value": n / 10}) for n in range(40)]
+        world.observer.until(lambda: world.observer.answers(ids[3]))
+        world.daemon.terminate()
+        assert world.daemon.ended(STOPPED) == 0
+        world.start("daemon")
+        world.until_right(8.0)
+        for id_ in [pulse, *ids]:
+            finals = [answer for answer in world.observer.answers(id_) if answer["final"]]
+            assert len(finals) == 1, (id_, finals, world.observer.answers(id_))
+        waited(lambda: world.evok.values()["ro/2_01"] == 0, "the pulse to be ended by the next life")
+
+
+@pytest.mark.parametrize("situation", ["broker dead", "broker stalled", "device stalled", "device away"])
+def test_a_stop_ends_whatever_the_others_do(situation: str, tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        match situation:
+            case "broker dead":
+                world.broker.kill()
+                world.logged("no connection to the broker")
+            case "broker stalled":
+                world.broker.suspend()
+            case "device stalled":
+                world.evok.suspend()
+            case "device away":
+                world.evok.kill()
+                world.observer.until(lambda: world.observer.retained("io/status") == b"offline")
+        world.daemon.terminate()
+        assert world.daemon.ended(STOPPED + 1.0) == 0
+        if "broker" not in situation:
+            world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", 1.0)
+        if situation == "broker stalled":
+            world.broker.resume()
+        if situation == "device stalled":
+            world.evok.resume()
+
+
+def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        world.daemon.terminate()
+        world.daemon.terminate()
+        assert world.daemon.ended(STOPPED) == 0
+        world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", 1.0)
+        world.observer.until(lambda: world.observer.retained("io/status") == b"offline", 1.0)
+
+
+def test_a_stop_before_anything_was_reached(tmp_path: Path) -> None:
+    with Daemon(tmp_path, configuration(free_port(), free_port())) as daemon:
+        waited(lambda: "started" in daemon.log, "the start")
+        daemon.terminate()
+        assert daemon.ended(STOPPED) == 0
+    assert_no_faults(daemon)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[bridge]\nid = 'Gate!'\n", "bridge.id"),
+        ("[bridge\n", "line 1"),
+        (configuration(1883, 8080, mqtt='tls = { ca = "/nowhere/ca.pem" }'), "/nowhere/ca.pem"),
+        (configuration(1883, 8080, device="pol = 1"), "pol"),
+        (configuration(1883, 8080).replace('"evok"', '"evoc"'), "evoc"),
+    ],
+)
+def test_a_wrong_configuration_ends_at_once_with_78(text: str, complaint: str, tmp_path: Path) -> None:
+    with Daemon(tmp_path, text) as daemon:
+        assert daemon.ended() == 78
+    assert complaint in daemon.log
+    assert_no_faults(daemon)
