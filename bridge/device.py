@@ -150,10 +150,6 @@ class Device:
     def _job(self, event: Job) -> None:
         manifest = self._jobs.pop(event.id, {}).get("manifest")
         self._tell_job(event.id, {"job": event.id, **event.data, **({"manifest": manifest} if manifest else {})})
-        while len(self._jobs) > JOBS:
-            oldest = next(iter(self._jobs))
-            del self._jobs[oldest]
-            self._outbox.state(Publication(self.topics.job(oldest), b"", retain=True))
 
     def conclude(self, job: str, manifest: Mapping[str, Json]) -> None:
         """The job's result is published: its topic tells where."""
@@ -162,6 +158,10 @@ class Device:
     def _tell_job(self, job: str, data: Mapping[str, Json]) -> None:
         self._jobs[job] = data
         self._outbox.state(self._job_document(job))
+        while len(self._jobs) > JOBS:
+            oldest = next(iter(self._jobs))
+            del self._jobs[oldest]
+            self._outbox.state(Publication(self.topics.job(oldest), b"", retain=True))
 
     def _job_document(self, job: str) -> Publication:
         return Publication(self.topics.job(job), payload.json(self._jobs[job]), retain=True)

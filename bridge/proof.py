@@ -1,9 +1,9 @@
 """How old may a command be that just arrived? What the canary proves about the line to the broker.
 
-A publisher's own time is seldom known. But a message that we published ourselves and got back proves that whatever
-comes after it was published after it. Nothing else proves anything: a proxy ends or refuses connections on its own,
-and an acknowledgement may have been on its way for long. On a new connection to an old session, before the first
-canary is back, the last one of the old connection still holds: what came after it may have waited since.
+A publisher's own time is seldom known. But a message that we published ourselves and got back proves that
+whatever comes after it was published after it. Nothing else proves anything: a proxy ends or refuses connections
+on its own, and an acknowledgement may have been on its way for long. On a new connection to an old session, before
+the first canary is back, the last one of the old connection still holds: what came after it may have waited since.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def sensor(key: str, group: str = "") -> Point:
     return Point(key, Kind.SENSOR, key, group, "V")
 
 
-# --- documents -------------------------------------------------------------------------------------------------
+# --- documents ----------------------------------------------------------------
 
 
 def test_the_document_says_of_each_point_what_it_is() -> None:
@@ -132,7 +132,7 @@ def test_an_empty_group_is_a_group() -> None:
     assert shop.retained["status/1"] == b"online"
 
 
-# --- what moves and what goes --------------------------------------------------------------------------------------
+# --- what moves and what goes ----------------------------------------------------------------
 
 
 def test_a_point_that_is_not_declared_any_more_goes_with_its_state() -> None:
@@ -183,7 +183,7 @@ def test_what_moved_away_from_a_group_survives_its_end() -> None:
     assert list(shop.document("2")["points"]) == ["a"]
 
 
-# --- statuses ------------------------------------------------------------------------------------------------------
+# --- statuses ----------------------------------------------------------------
 
 
 def test_a_status_is_told_when_it_changes() -> None:

@@ -347,7 +347,14 @@ def a_step(life: Promise, chance: Random) -> None:
         values: list[Json] = [1, 2, "1", "nonsense"]
         expect = chance.choice([None, None, None, 1.0])
         lasts, timeout = chance.choice([0.0, 0.5, 5.0, 100.0]), chance.choice([None, 0.0, 1.0, 20.0])
-        return chance.choice((*SET, *SET, *CALLED)), chance.choice(values), chance.randrange(20), lasts, timeout, expect
+        return (
+            chance.choice((*SET, *SET, *CALLED)),
+            chance.choice(values),
+            chance.randrange(20),
+            lasts,
+            timeout,
+            expect,
+        )
 
     def deed() -> tuple[str, int, Outcome, bool]:
         doing = chance.choice(["send", "hold", "reply", "reply"])

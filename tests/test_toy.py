@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,9 +13,11 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given
 
 from bridge.access import Rules
 from bridge.device import Profile
@@ -31,7 +35,21 @@ from tests.toy.bench import NAME, Bench
 from tests.toy.driver import Toy, ToyOptions
 from tests.toy.instrument import Instrument
 
-JOB = {"points": 10}
+JOB: dict[str, Json] = {"points": 10}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["hello", "c1", ""]) | JSON,
+        "push": st.sampled_from(["value", "job", "rows", "module", "alarm", "local", "bye"]) | JSON,
+        "tag": st.just("c1") | JSON,
+        **dict.fromkeys(("ok", "error", "rows", "state", "value", "name", "title", "on", "type"), JSON),
+    },
+)
 
 
 @pytest_asyncio.fixture
@@ -394,6 +412,21 @@ async def test_a_line_lost_before_the_disk_is_done_has_sent_nothing(instrument: 
         assert "run" not in instrument.ops()
 
 
+# --- the driver alone, without a socket ---------------------------------------------------------------
+
+
+@given(frames=st.lists(MESSAGES.map(json.dumps) | st.text() | st.binary(), max_size=8))
+def test_the_driver_survives_whatever_it_is_told(frames: list[str | bytes]) -> None:
+    toy = Toy(ToyOptions(), {"job/c1": True}, ())
+    list(toy.start(0.0))
+    list(toy.submit(Command("c2", "job_start", args=JOB), 0.0))
+    for now, sent in enumerate(frames):
+        with contextlib.suppress(ProtocolError):
+            list(toy.receive(sent, float(now)))
+        list(toy.computed("c1", ValueError("unreadable"), float(now)))
+        list(toy.tick(float(now)))
+
+
 # --- how connections end -------------------------------------------------------------------------------
 
 
@@ -467,14 +500,18 @@ async def test_a_bug_in_any_step_ends_only_the_session(instrument: Instrument, s
     async with Bench(instrument, plugin=plugin, results=tmp_path).closing() as bench:
         await bench.connect()
         instrument.slow = True
-        ids = {
-            "submit": lambda: [bench.set("lamp", True)],
-            "tick": lambda: [bench.set("lamp", True, timeout=0.01)],
-            "fenced": lambda: [bench.set("label", "x")],
-            "computed": lambda: instrument.raw(b"tag\n"),
-        }.get(step, lambda: [])()
+        ids: list[str] = []
+        match step:
+            case "submit":
+                ids = [bench.set("lamp", True)]
+            case "tick":
+                ids = [bench.set("lamp", True, timeout=0.01)]
+            case "fenced":
+                ids = [bench.set("label", "x")]
+            case "computed":
+                instrument.raw(b"tag\n")
         assert judge(await bench.ended()) is Verdict.BUG
-        assert all(len(outcomes(bench, id_)) == 1 for id_ in ids or ())
+        assert all(len(outcomes(bench, id_)) == 1 for id_ in ids)
         assert bench.shows("link")["state"] == "offline"
 
 
@@ -492,10 +529,16 @@ async def test_a_silent_instrument_is_given_up(instrument: Instrument) -> None:
 
 
 @pytest.mark.asyncio
-async def test_pings_measure_the_line_and_a_dead_one_is_given_up(instrument: Instrument) -> None:
-    async with Bench(instrument, pings=Pings(0.02, 0.1)).connected() as bench:
+async def test_pings_measure_the_line(instrument: Instrument) -> None:
+    async with Bench(instrument, pings=Pings(0.01, None)).connected() as bench:
         await bench.until(lambda: bench.device.link.round_trip)
-        instrument.deaf = True
+
+
+@pytest.mark.asyncio
+async def test_a_line_without_pongs_is_given_up(instrument: Instrument) -> None:
+    instrument.deaf = True
+    async with Bench(instrument, pings=Pings(0.01, 0.03)).closing() as bench:
+        await bench.connect()
         error = await bench.ended()
         assert "no answer to a ping" in str(error)
         assert judge(error) is Verdict.PASSING
@@ -528,6 +571,6 @@ async def test_others_get_their_turns_while_a_dump_of_5000_points_is_taken_in(in
         await dumped.connect()
         steps = [(later[0] - at, later[1] - count) for (at, count), later in pairwise(turns)]
         assert max(count for _, count in steps) <= 2 * SLICE
-        assert max(seconds for seconds, _ in steps) < 0.5
+        assert max(seconds for seconds, _ in steps) < 1.0
         assert (await asked).outcome is Outcome.DONE
         assert dumped.value("bulk/4999") == 1.0

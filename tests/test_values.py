@@ -90,7 +90,7 @@ def test_an_unknown_point_is_counted_and_not_published() -> None:
     assert (told.values.unknown, told.sent) == (1, [])
 
 
-# --- stale ---------------------------------------------------------------------------------------------------
+# --- stale ----------------------------------------------------------------
 
 
 def test_a_value_older_than_the_limit_is_stale_once_and_good_again_when_reported() -> None:
@@ -120,7 +120,7 @@ def test_a_point_that_never_reported_is_not_stale() -> None:
     assert (told.sent, told.values.due) == ([], NEVER)
 
 
-# --- policy --------------------------------------------------------------------------------------------------
+# --- policy ----------------------------------------------------------------
 
 
 def test_a_held_back_value_follows_at_the_end_of_the_interval() -> None:
@@ -155,7 +155,7 @@ def test_whoever_ticks_when_due_shows_the_last_value_in_the_end(steps: list[tupl
     assert told.shown("t")[-1] == steps[-1][1] == told.values.value("t")
 
 
-# --- what an answer needs ----------------------------------------------------------------------------------------
+# --- what an answer needs ----------------------------------------------------------------
 
 
 def test_flush_publishes_what_a_policy_holds_back() -> None:
@@ -204,7 +204,7 @@ def test_an_expectation_is_met_or_not(point: Point, value: Scalar, expected: Sca
     assert told.values.meets(point.key, expected) is met
 
 
-# --- declarations ----------------------------------------------------------------------------------------------
+# --- declarations ----------------------------------------------------------------
 
 
 def test_a_point_that_is_dropped_takes_its_retained_state_along() -> None:

@@ -120,7 +120,7 @@ _WRONG: Mapping[str, tuple[_Test, str]] = {
     "number": (_is_number, "not a number"),
     "whole": (_is_whole, "not a whole number"),
     "flag": (lambda value: isinstance(value, bool), "neither true nor false"),
-    "text": (lambda value: isinstance(value, str) and value != "", "not a text"),
+    "text": (lambda value: isinstance(value, str), "not a text"),
     "list": (lambda value: isinstance(value, list | tuple), "not a list"),
     "object": (lambda value: isinstance(value, Mapping), "not an object"),
     "numbers": (lambda v: isinstance(v, list | tuple) and all(map(_is_number, v)), "not a list of numbers"),

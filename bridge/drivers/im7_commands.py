@@ -93,9 +93,7 @@ def _list(answer: Answer) -> Json:
 
 def _info(answer: Answer) -> Json:
     info = read_info(answer.message.get("job_info"))
-    return (
-        plain(answer.message.get("job_info")) if info is None else {"job": info.id, **Tracked(info).description()}
-    )
+    return {} if info is None else {"job": info.id, **Tracked(info).description()}
 
 
 def _job_id(args: Mapping[str, Json]) -> str:

@@ -97,15 +97,10 @@ class Live:
             return
         if job.rows:
             yield from self._flush(job, now, len(job.rows))
-        if job.dropped:
-            yield Happened(
-                "live_dropped", {"job": job_id, "rows": job.dropped, "why": "they do not fit the header"}
-            )
-
-    def columns(self, job_id: str) -> int | None:
-        """How many columns a job that measures has."""
-        job = self._open.get(job_id)
-        return None if job is None else job.header.width
+        if job.dropped or self._strays:
+            lost: dict[str, Json] = {"job": job_id, "misfits": job.dropped, "unattributed": self._strays}
+            self._strays = 0
+            yield Happened("live_dropped", lost)
 
     def tick(self, now: float) -> Iterator[Effect]:
         for job in tuple(self._open.values()):

@@ -12,6 +12,7 @@ from bridge.drivers.im7_errors import Problem, refusal
 from bridge.drivers.im7_frames import request
 from bridge.model import Json
 
+OURS = "lab2mqtt"  # how the ids begin that are no command's
 PATIENCE = 10.0  # seconds for an ordinary answer
 
 
@@ -46,11 +47,11 @@ class Requests:
         return request_id in self._open
 
     def name(self, wish: str | None = None) -> str:
-        """An id that no request has: the wish, or the next of our own."""
-        name = wish
-        while name is None or name in self._open:
+        """An id that no request has had: the wish, or the next of our own."""
+        name = wish or OURS
+        if name in self._open or name.startswith(OURS):
             self._turn += 1
-            name = f"{wish or 'lab2mqtt'}/{self._turn}"
+            name = f"{OURS}/{self._turn}"
         return name
 
     def ask(

@@ -148,7 +148,7 @@ class Talk:
         return info(job_id, status, **{**job, "job_meta": meta})
 
     def again(self, jobs: Sequence[Object] | None = (), carried: bool = True, **options: Any) -> Talk:
-        """The connection was lost, and the next driver begins: in the same process, or in another (not carried)."""
+        """The connection was lost, and the next driver begins: in the same process, or in another one."""
         memory: dict[str, Json] = {}
         for item in self.of(Remember):
             memory[item.key] = item.value

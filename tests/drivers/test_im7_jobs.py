@@ -277,7 +277,7 @@ def test_gone_while_away_it_is_unknown_when_the_instrument_says_so() -> None:
     second.refuse("/job/info", 16400, "could not find job with job_id '{0}'", "j1")
     assert second.replies == [("c1", "unknown", "the instrument no longer knows this job")]
     assert second.jobs[-1].final
-    assert second.remembered == {"job:j1": None} or second.remembered == {}
+    assert second.of(Remember)[-1] == Remember("job:j1", None)
 
 
 def test_missing_in_the_list_but_known_it_goes_on() -> None:

@@ -55,10 +55,10 @@ class Leap(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        moment = 0.001 if timeout else timeout  # for what the kernel has not yet delivered
-        events = super().select(moment)
+        events = super().select(PATIENCE if timeout is None else min(timeout, 0.001))  # what is on its way arrives
         if not events:
-            self.now += timeout or 0.0
+            assert timeout is not None, "nothing can happen any more"
+            self.now += timeout
         return events
 
 

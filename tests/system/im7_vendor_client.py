@@ -109,7 +109,9 @@ def stopped(link: zl.ZahnerLink) -> dict[str, object]:
 
 
 def _flush() -> object:
-    return next(getattr(zl.QueueStopModeEnum, name) for name in dir(zl.QueueStopModeEnum) if "FLUSH" in name.upper())
+    return next(
+        getattr(zl.QueueStopModeEnum, name) for name in dir(zl.QueueStopModeEnum) if "FLUSH" in name.upper()
+    )
 
 
 def moved(link: zl.ZahnerLink, directory: Path) -> dict[str, object]:

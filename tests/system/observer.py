@@ -9,7 +9,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -91,8 +91,12 @@ class Observer:
             if one.at >= since and (one.topic.startswith(prefix) if below else one.topic == whole)
         ]
 
+    def until_retained(self, topic: str, payload: bytes, within: float = DEADLINE) -> None:
+        """Wait until this is retained under {root}/{topic}."""
+        self.until(lambda: self.retained(topic) == payload, within, lambda: f"{topic}: {self.retained(topic)!r}")
+
     def until(self, condition: Callable[[], object], within: float = DEADLINE, what: object = "") -> None:
-        """Wait until it holds; asked after everything that arrives and now and then. AssertionError: it does not."""
+        """Wait until it holds; asked when something arrives and now and then. AssertionError: it does not."""
         deadline = time.monotonic() + within
         while not condition():
             left = deadline - time.monotonic()
@@ -122,6 +126,12 @@ class Observer:
         """All that was answered to this command, in order."""
         replies = [one.json for one in self.seen if "/reply/" in one.topic]
         return [reply for reply in replies if reply.get("id") == id_]
+
+    def finals(self, ids: Collection[str]) -> int:
+        """How many final answers these commands got, all together."""
+        wanted = set(ids)
+        replies = [one.json for one in self.seen if "/reply/" in one.topic]
+        return sum(reply["final"] and reply.get("id") in wanted for reply in replies)
 
     def answer(self, id_: str, within: float = DEADLINE) -> dict[str, Any]:
         """The final answer."""

@@ -89,11 +89,11 @@ class Proxy:
 
     def stall(self, *ways: Way) -> None:
         """Forward nothing in these directions (none named: in both) until `flow`."""
-        self._do(lambda: [self._lanes[way].flowing.clear() for way in ways or Way])
+        self._do(lambda: self._let(False, ways))
 
     def flow(self, *ways: Way) -> None:
         """End a stall: what was withheld follows."""
-        self._do(lambda: [self._lanes[way].flowing.set() for way in ways or Way])
+        self._do(lambda: self._let(True, ways))
 
     def delay(self, seconds: float, *ways: Way) -> None:
         """Everything comes this much later; 0 ends it."""
@@ -111,10 +111,10 @@ class Proxy:
 
     def cut(self, *, reset: bool = False) -> None:
         """End all connections on both sides; with `reset` by RST. New ones work."""
-        self._do(lambda: [link.end(reset=reset) for link in self._links])
+        self._do(lambda: self._cut(reset))
 
     def forget(self) -> None:
-        """Half-open: the servers of all connections see the end, their clients see nothing, ever. New ones work."""
+        """Half-open: the servers of all connections see the end, their clients nothing, ever. New ones work."""
         self._do(self._forget)
 
     def mute(self) -> None:
@@ -142,6 +142,15 @@ class Proxy:
         return self._lanes[way].passed
 
     # --- on the loop ---------------------------------------------------------------------------------
+
+    def _let(self, flow: bool, ways: tuple[Way, ...]) -> None:
+        for way in ways or Way:
+            flowing = self._lanes[way].flowing
+            (flowing.set if flow else flowing.clear)()
+
+    def _cut(self, reset: bool) -> None:
+        for link in self._links:
+            link.end(reset=reset)
 
     async def _listen(self) -> None:
         if self._listener is None:

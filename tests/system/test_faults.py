@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import World, meanwhile, together, waited
+from tests.system.processes import waited
 from tests.system.proxy import Way
+from tests.system.world import World, meanwhile, side_by_side, together
 
 SOON = 8.0  # seconds for both connections to be back after a short trouble
-IMPATIENT = "ping_interval = 1\nping_timeout = 2\nopen_timeout = 2"  # for the device: minutes are too long here
 
 pytestmark = pytest.mark.usefixtures("mosquitto_installed")
 
@@ -103,8 +103,8 @@ def test_a_command_early_in_twelve_bad_seconds_is_never_carried_out(tmp_path: Pa
     together({blip.__name__: partial(long, blip, tmp_path / blip.__name__) for blip in BLIPS})
 
 
-def test_a_daemon_that_was_stopped_knows_that_its_commands_are_old(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+def daemon_that_was_stopped_knows_that_its_commands_are_old(directory: Path) -> None:
+    with World(directory) as world:
         world.daemon.suspend()
         id_ = world.observer.send("io/set/ao/2_01", {"value": 1.5})
         time.sleep(7.0)
@@ -117,9 +117,9 @@ def test_a_daemon_that_was_stopped_knows_that_its_commands_are_old(tmp_path: Pat
 # --- once, and only what is a command ---------------------------------------------------------------------
 
 
-def test_what_is_delivered_again_is_not_carried_out_again(tmp_path: Path) -> None:
+def what_is_delivered_again_is_not_carried_out_again(directory: Path) -> None:
     """Our PUBACKs do not arrive, so that the broker delivers again what was carried out already."""
-    with World(tmp_path) as world:
+    with World(directory) as world:
         since = time.monotonic()
         world.uplink.stall(Way.UP)
         with_id = world.observer.send("io/set/ao/2_01", {"value": 1.5})
@@ -136,8 +136,8 @@ def test_what_is_delivered_again_is_not_carried_out_again(tmp_path: Path) -> Non
         assert (executions(world, "ao/2_01"), executions(world, "ao/2_02")) == ([1.5], [2.5])
 
 
-def test_a_retained_command_is_reported_and_never_carried_out(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+def retained_command_is_reported_and_never_carried_out(directory: Path) -> None:
+    with World(directory) as world:
         world.observer.publish("io/set/ro/2_02", b"ON", retain=True)
         refused = partial(world.observer.on, "_bridge/gate/event/refused")
         world.observer.until(refused)
@@ -150,8 +150,8 @@ def test_a_retained_command_is_reported_and_never_carried_out(tmp_path: Path) ->
         assert {one.json["kind"] for one in refused()} == {"retained"}
 
 
-def test_a_pulse_whose_daemon_died_is_ended_by_the_next_one(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+def pulse_whose_daemon_died_is_ended_by_the_next_one(directory: Path) -> None:
+    with World(directory) as world:
         world.observer.send("io/call/pulse", {"args": {"point": "ro/2_03", "seconds": 2.0}})
         waited(lambda: world.evok.values()["ro/2_03"] == 1, "the relay to be on")
         world.daemon.kill()
@@ -168,3 +168,13 @@ def test_a_pulse_whose_daemon_died_is_ended_by_the_next_one(tmp_path: Path) -> N
         time.sleep(2.0)
         assert executions(world, "ro/2_03") == [True, False]
         assert len(late()) == 1
+
+
+def test_nothing_is_carried_out_late_or_twice_or_unasked(tmp_path: Path) -> None:
+    side_by_side(
+        tmp_path,
+        daemon_that_was_stopped_knows_that_its_commands_are_old,
+        what_is_delivered_again_is_not_carried_out_again,
+        retained_command_is_reported_and_never_carried_out,
+        pulse_whose_daemon_died_is_ended_by_the_next_one,
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import World, together, waited
 from tests.system.proxy import Way
+from tests.system.world import World, side_by_side, together
 
 SOON = 8.0  # seconds for everything to be back
 IMPATIENT = "ping_interval = 1\nping_timeout = 2\nopen_timeout = 2\npoll = 1"  # the defaults are minutes
@@ -97,8 +97,8 @@ def test_a_bad_device_is_found_said_and_survived(tmp_path: Path) -> None:
     together({f.__name__: partial(bad_device, f, words, tmp_path / f.__name__) for f, words in DEVICES.items()})
 
 
-def test_a_device_that_talks_nonsense_now_and_then_stays_connected(tmp_path: Path) -> None:
-    with World(tmp_path, device=IMPATIENT) as world:
+def device_that_talks_nonsense_now_and_then_stays_connected(directory: Path) -> None:
+    with World(directory, device=IMPATIENT) as world:
         since = time.monotonic()
         world.evok.fault("garble", kind="text", count=2)
         world.observer.until(lambda: world.observer.on("io/event/unexpected", since))
@@ -107,8 +107,8 @@ def test_a_device_that_talks_nonsense_now_and_then_stays_connected(tmp_path: Pat
         assert world.observer.on("io/status", since) == []
 
 
-def test_a_device_that_refuses_is_said_to(tmp_path: Path) -> None:
-    with World(tmp_path, device=IMPATIENT) as world:
+def device_that_refuses_is_said_to(directory: Path) -> None:
+    with World(directory, device=IMPATIENT) as world:
         world.evok.fault("refuse", seconds=60, status=401)
         world.evok.fault("drop")
         world.observer.until(lambda: "401" in world.observer.document("io/link")["reason"])
@@ -176,9 +176,9 @@ def test_a_bad_broker_is_found_said_and_survived_and_the_devices_know_nothing_of
     together({f.__name__: partial(bad_broker, f, words, tmp_path / f.__name__) for f, words in BROKERS.items()})
 
 
-def test_a_slow_line_gets_the_newest_values_and_no_queue(tmp_path: Path) -> None:
+def slow_line_gets_the_newest_values_and_no_queue(directory: Path) -> None:
     """30 kB a second is a fraction of what a busy Evok has to say."""
-    with World(tmp_path, simulator=["--busy"]) as world:
+    with World(directory, simulator=["--busy"]) as world:
         world.unsettled |= set(world.evok.values())
         since, memory = time.monotonic(), world.daemon.memory
         world.uplink.limit(30_000.0, Way.UP)
@@ -190,3 +190,28 @@ def test_a_slow_line_gets_the_newest_values_and_no_queue(tmp_path: Path) -> None
         time.sleep(2.0)  # until a canary has proved the line again
         assert world.observer.command("io/set/ao/2_01", {"value": 1.5})["outcome"] == "done"
         assert world.observer.on("_bridge/gate/status", since) == []  # one connection all the time
+
+
+def flood_is_answered_and_leaves_nothing_behind(directory: Path) -> None:
+    """Five thousand commands and twenty thousand messages of the instrument, more than anybody can take."""
+    with World(directory, ["max_queued_messages 0"], simulator=["--busy"]) as world:
+        world.unsettled |= set(world.evok.values())
+        memory = world.daemon.memory
+        world.evok.fault("flood", count=20_000)
+        ids = [world.observer.send("io/set/ao/2_01", {"value": n % 100 / 10}) for n in range(5000)]
+        world.observer.until(
+            lambda: world.observer.finals(ids) == len(ids), 40.0, lambda: world.observer.finals(ids)
+        )
+        world.until_right(SOON)
+        assert world.daemon.memory - memory < GROWTH
+        assert world.observer.command("io/set/ro/2_01", {"value": True})["outcome"] == "done"
+
+
+def test_too_much_too_slow_and_nonsense(tmp_path: Path) -> None:
+    side_by_side(
+        tmp_path,
+        slow_line_gets_the_newest_values_and_no_queue,
+        flood_is_answered_and_leaves_nothing_behind,
+        device_that_talks_nonsense_now_and_then_stays_connected,
+        device_that_refuses_is_said_to,
+    )

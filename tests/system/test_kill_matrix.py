@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from tests.system.processes import Part, World, together, waited
+from tests.system.processes import waited
+from tests.system.world import Part, World, side_by_side, together
 
 RIGHT = 5.0  # seconds after all three are up
 DOWN = 0.7  # seconds between a death and the restart
@@ -119,18 +120,18 @@ def test_every_order_of_deaths_is_survived(forgetful: bool, tmp_path: Path) -> N
     together({", ".join(order): partial(one, order) for order in ORDERS})
 
 
-def test_a_dead_daemon_is_offline_after_the_will_delay_and_not_before(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True) as world:
+def dead_daemon_is_offline_after_the_will_delay_and_not_before(directory: Path) -> None:
+    with World(directory, direct=True) as world:
         world.daemon.kill()
         died = time.monotonic()
-        world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", WILL + 2.0)
+        world.observer.until_retained("_bridge/gate/status", b"offline", WILL + 2.0)
         assert time.monotonic() - died > WILL - 1.0
         world.start("daemon")
         world.until_right(RIGHT)
 
 
-def test_a_daemon_that_is_back_within_the_will_delay_was_never_offline(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True) as world:
+def daemon_back_within_the_will_delay_was_never_offline(directory: Path) -> None:
+    with World(directory, direct=True) as world:
         since = time.monotonic()
         world.daemon.kill()
         world.start("daemon")
@@ -139,10 +140,10 @@ def test_a_daemon_that_is_back_within_the_will_delay_was_never_offline(tmp_path:
         assert {one.payload for one in world.observer.on("_bridge/gate/status", since)} == {b"online"}
 
 
-def test_a_dead_instrument_is_offline_at_once_and_its_command_answered(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True) as world:
+def dead_instrument_is_offline_at_once_and_its_command_answered(directory: Path) -> None:
+    with World(directory, direct=True) as world:
         world.evok.kill()
-        world.observer.until(lambda: world.observer.retained("io/status") == b"offline", 2.0)
+        world.observer.until_retained("io/status", b"offline", 2.0)
         answer = world.observer.command("io/set/ro/2_01", {"value": True})
         assert answer["outcome"] == "unavailable", answer
         assert world.observer.document("io/link")["reason"]
@@ -151,10 +152,10 @@ def test_a_dead_instrument_is_offline_at_once_and_its_command_answered(tmp_path:
         assert world.evok.executed("ro/2_01") == []
 
 
-def test_a_dead_board_is_offline_alone(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True, device="poll = 1") as world:
+def dead_board_is_offline_alone(directory: Path) -> None:
+    with World(directory, direct=True, device="poll = 1") as world:
         world.evok.fault("board_dead", unit="xS11", how="exception")
-        world.observer.until(lambda: world.observer.retained("io/status/xS11") == b"offline", WILL + 2.0)
+        world.observer.until_retained("io/status/xS11", b"offline", WILL + 2.0)
         assert world.observer.retained("io/status") == b"online"
         answer = world.observer.command("io/set/ro/xS11_01", {"value": True})
         assert answer["outcome"] == "unavailable", answer
@@ -162,8 +163,8 @@ def test_a_dead_board_is_offline_alone(tmp_path: Path) -> None:
         world.evok.fault("board_back", at_once="1")
 
 
-def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path) -> None:
-    with World(tmp_path, ["persistence false"], direct=True) as world:
+def broker_that_forgot_everything_is_told_again(directory: Path) -> None:
+    with World(directory, ["persistence false"], direct=True) as world:
         world.evok.fault("set_input", circuit="2_02", value=1)
         world.broker.kill()
         world.evok.fault("set_input", circuit="2_01", value=1)
@@ -171,3 +172,14 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path) -> None:
         world.until_right(RIGHT)
         assert world.observer.document("_bridge/gate/info")["devices"] == {"io": {"driver": "evok", "name": None}}
         assert world.observer.document("io/points/2")
+
+
+def test_the_status_that_counts_is_right_in_time(tmp_path: Path) -> None:
+    side_by_side(
+        tmp_path,
+        dead_daemon_is_offline_after_the_will_delay_and_not_before,
+        daemon_back_within_the_will_delay_was_never_offline,
+        dead_instrument_is_offline_at_once_and_its_command_answered,
+        dead_board_is_offline_alone,
+        broker_that_forgot_everything_is_told_again,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.system.mosquitto import HOST
-from tests.system.processes import Daemon, World, assert_no_faults, configuration, waited
+from tests.system.processes import Daemon, assert_no_faults, configuration, waited
+from tests.system.world import World, side_by_side
 
 SOON = 8.0  # seconds for everything to be back
 STUBBORN = 31.0  # seconds that the bridge keeps away from a broker where another client has its id
@@ -39,9 +39,8 @@ def intruder(port: int, client_id: str) -> Iterator[None]:
         client.loop_stop()
 
 
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_a_second_client_with_our_id_is_noticed_and_not_fought(protocol: str, tmp_path: Path) -> None:
-    with World(tmp_path, mqtt=f'protocol = "{protocol}"') as world:
+def second_client_with_our_id_is_noticed_and_not_fought(protocol: str, directory: Path) -> None:
+    with World(directory, mqtt=f'protocol = "{protocol}"') as world:
         since = time.monotonic()
         with intruder(world.broker.port, "lab2mqtt-gate"):
             world.logged("another client seems to use the client id")
@@ -56,8 +55,8 @@ def test_a_second_client_with_our_id_is_noticed_and_not_fought(protocol: str, tm
         assert world.observer.command("io/set/ro/2_01", {"value": True})["outcome"] == "done"
 
 
-def test_a_broker_that_dies_again_and_again_is_no_rival(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+def broker_that_dies_again_and_again_is_no_rival(directory: Path) -> None:
+    with World(directory) as world:
         for _ in range(4):
             world.broker.kill()
             time.sleep(1.0)
@@ -78,8 +77,8 @@ def conflicts(world: World, bridge: str) -> object:
     return world.observer.document(f"_bridge/{bridge}/health").get("conflicts")
 
 
-def test_a_second_bridge_waits_for_the_first_to_go(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True) as world, second(world) as spare:
+def second_bridge_waits_for_the_first_to_go(directory: Path) -> None:
+    with World(directory, direct=True) as world, second(world) as spare:
         world.observer.until(lambda: conflicts(world, "spare") == {"io": "gate"})
         assert world.evok.state["connections"] == 1
         answers = world.observer.command("io/set/ro/2_01", {"value": True})
@@ -107,13 +106,13 @@ def test_a_second_bridge_waits_for_the_first_to_go(tmp_path: Path) -> None:
         assert_no_faults(spare)
 
 
-def test_a_bridge_that_was_cut_off_finds_its_device_taken_and_lets_it_go(tmp_path: Path) -> None:
-    with World(tmp_path) as world, second(world) as spare:
+def bridge_that_was_cut_off_finds_its_device_taken(directory: Path) -> None:
+    with World(directory) as world, second(world) as spare:
         world.observer.until(lambda: conflicts(world, "spare") == {"io": "gate"})
         world.uplink.refuse()
         world.uplink.cut()
         world.observer.until(lambda: world.observer.document("io/link").get("bridge") == "spare", 10.0)
-        world.observer.until(lambda: world.observer.retained("io/status") == b"online")
+        world.observer.until_retained("io/status", b"online")
         world.uplink.accept()
         world.observer.until(lambda: conflicts(world, "gate") == {"io": "spare"})
         time.sleep(2.0)
@@ -126,19 +125,17 @@ def test_a_bridge_that_was_cut_off_finds_its_device_taken_and_lets_it_go(tmp_pat
         assert_no_faults(spare)
 
 
-def test_of_two_bridges_that_start_at_once_one_has_the_device(tmp_path: Path) -> None:
-    with World(tmp_path, direct=True) as world:
-        for _ in range(3):
+def of_two_bridges_that_start_at_once_one_has_the_device(directory: Path) -> None:
+    with World(directory, direct=True) as world:
+        for _ in range(2):
             world.daemon.kill()
-            world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline")
+            world.observer.until_retained("_bridge/gate/status", b"offline")
             world.observer.publish("io/link", b"", retain=True)
-            with second(world) as spare:
+            with second(world):
                 world.daemon.start()
                 both = ("gate", "spare")
                 for bridge in both:
-                    world.observer.until(
-                        lambda bridge=bridge: world.observer.retained(f"_bridge/{bridge}/status") == b"online"
-                    )
+                    world.observer.until_retained(f"_bridge/{bridge}/status", b"online")
                 waited(lambda: world.evok.state["connections"] == 1, "one connection")
                 time.sleep(2.0)
                 assert world.evok.state["connections"] == 1
@@ -171,8 +168,8 @@ topic read lab2mqtt/_bridge/gate/event/#
 """
 
 
-def test_a_broker_that_does_not_let_us_read_is_told_of_and_lived_with(tmp_path: Path) -> None:
-    with World(tmp_path, passwords(tmp_path, ALL_BUT_CANARY), direct=True) as world:
+def broker_that_does_not_let_us_read_is_told_of_and_lived_with(directory: Path) -> None:
+    with World(directory, passwords(directory, ALL_BUT_CANARY), direct=True) as world:
         since = time.monotonic()
         trouble = world.observer.document("_bridge/gate/health")["trouble"]
         assert "canary" in trouble[0]
@@ -187,18 +184,18 @@ def test_a_broker_that_does_not_let_us_read_is_told_of_and_lived_with(tmp_path: 
         assert answer["outcome"] == "done"
 
 
-def test_a_refused_password_is_said(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+def refused_password_is_said(directory: Path) -> None:
+    with World(directory) as world:
         world.broker.stop()
         world.broker.anonymous = False
-        (tmp_path / "passwords").write_text("")
-        world.broker.config.append(f"password_file {tmp_path / 'passwords'}")
+        (directory / "passwords").write_text("")
+        world.broker.config.append(f"password_file {directory / 'passwords'}")
         world.start("broker")
         waited(lambda: "Not authorized" in world.daemon.log or "0x87" in world.daemon.log, "the broker's no")
 
 
-def test_the_older_protocol_does_it_too(tmp_path: Path) -> None:
-    with World(tmp_path, mqtt='protocol = "3.1.1"') as world:
+def older_protocol_does_it_too(directory: Path) -> None:
+    with World(directory, mqtt='protocol = "3.1.1"') as world:
         assert world.observer.command("io/set/ro/2_01", {"value": True})["outcome"] == "done"
         world.observer.publish("io/set/ro/2_02", b"ON", retain=True)
         for _ in range(2):
@@ -209,4 +206,34 @@ def test_the_older_protocol_does_it_too(tmp_path: Path) -> None:
         world.start("daemon")
         world.until_right(SOON)
         assert len(world.evok.executed("ro/2_02")) <= 1  # when it came the flag was not to be seen
-        assert threading.active_count() < 20
+
+
+def second_client_under_5(directory: Path) -> None:
+    second_client_with_our_id_is_noticed_and_not_fought("5", directory)
+
+
+def second_client_under_3_1_1(directory: Path) -> None:
+    second_client_with_our_id_is_noticed_and_not_fought("3.1.1", directory)
+
+
+def test_two_of_one_name_and_brokers_that_seem_to_have_two(tmp_path: Path) -> None:
+    side_by_side(
+        tmp_path,
+        second_client_under_5,
+        second_client_under_3_1_1,
+        broker_that_dies_again_and_again_is_no_rival,
+        broker_that_does_not_let_us_read_is_told_of_and_lived_with,
+    )
+
+
+def test_one_device_has_one_bridge(tmp_path: Path) -> None:
+    side_by_side(
+        tmp_path,
+        second_bridge_waits_for_the_first_to_go,
+        bridge_that_was_cut_off_finds_its_device_taken,
+        of_two_bridges_that_start_at_once_one_has_the_device,
+    )
+
+
+def test_other_brokers(tmp_path: Path) -> None:
+    side_by_side(tmp_path, refused_password_is_said, older_protocol_does_it_too)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.mosquitto import free_port
-from tests.system.processes import Daemon, World, assert_no_faults, configuration, waited
+from tests.system.processes import Daemon, assert_no_faults, configuration, waited
+from tests.system.world import World
 
 STOPPED = 5.0  # seconds from SIGTERM to the end of the process
 
@@ -22,7 +23,7 @@ def test_a_stop_says_offline_for_all_and_at_once(tmp_path: Path) -> None:
         assert world.daemon.ended(STOPPED) == 0
         took = time.monotonic() - since
         for topic in ("_bridge/gate/status", "io/status"):
-            world.observer.until(lambda topic=topic: world.observer.retained(topic) == b"offline", 1.0)
+            world.observer.until_retained(topic, b"offline", 1.0)
         assert world.observer.document("io/link")["state"] == "offline"
         assert world.observer.document("io/link")["reason"] == "this bridge has stopped"
         offline = [one for one in world.observer.on("_bridge/gate/status", since) if one.payload == b"offline"]
@@ -62,24 +63,29 @@ def test_a_stop_ends_whatever_the_others_do(situation: str, tmp_path: Path) -> N
                 world.evok.suspend()
             case "device away":
                 world.evok.kill()
-                world.observer.until(lambda: world.observer.retained("io/status") == b"offline")
+                world.observer.until_retained("io/status", b"offline")
         world.daemon.terminate()
         assert world.daemon.ended(STOPPED + 1.0) == 0
         if "broker" not in situation:
-            world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", 1.0)
+            world.observer.until_retained("_bridge/gate/status", b"offline", 1.0)
         if situation == "broker stalled":
             world.broker.resume()
         if situation == "device stalled":
             world.evok.resume()
 
 
-def test_a_second_signal_does_no_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.2])
+def test_a_second_signal_does_no_harm(pause: float, tmp_path: Path) -> None:
+    """A terminal and a wrapper both pass on Ctrl-C; the second one must not cut the first one's work short."""
     with World(tmp_path) as world:
+        world.observer.send("io/call/pulse", {"args": {"point": "do/1_01", "seconds": 1}})
         world.daemon.terminate()
-        world.daemon.terminate()
+        time.sleep(pause)
+        if world.daemon.runs:
+            world.daemon.terminate()
         assert world.daemon.ended(STOPPED) == 0
-        world.observer.until(lambda: world.observer.retained("_bridge/gate/status") == b"offline", 1.0)
-        world.observer.until(lambda: world.observer.retained("io/status") == b"offline", 1.0)
+        for topic in ("_bridge/gate/status", "io/status"):
+            world.observer.until_retained(topic, b"offline", 1.0)
 
 
 def test_a_stop_before_anything_was_reached(tmp_path: Path) -> None:

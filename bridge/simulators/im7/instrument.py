@@ -7,16 +7,23 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from bridge.simulators.im7.controls import Hardware, executed, seconds_of
 from bridge.simulators.im7.errors import Error, JsonObject, Refused
-from bridge.simulators.im7.jobs import CANCELLED, COMPLETED, STOPPED, Ended, Ending, Job, Notify, failed
+from bridge.simulators.im7.jobs import CANCELLED, COMPLETED, STOPPED, Ended, Ending, Job, Starter, failed
 from bridge.simulators.im7.orders import Order
 from bridge.simulators.im7.resources import Resources
 from bridge.simulators.im7.results import Results
 from bridge.simulators.server import Gate
 
 STARTS_TOLD = 1000  # of the last job starts, in the state
+
+
+class Publish(Protocol):
+    """How the instrument tells something to all connections, or to all but one."""
+
+    def __call__(self, event: JsonObject, besides: Starter | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Temper:
     loss: float = 0.08
     live_rows: int = 100
     limit_status: str = "FAILED"
+    tells_twice: bool = False
     channels: tuple[str, ...] = ()
     seed: int = 1
 
@@ -39,7 +47,7 @@ class Temper:
 class Instrument:
     """An IM7 without its network: `publish` is what it tells everybody."""
 
-    def __init__(self, temper: Temper, publish: Callable[[JsonObject], None]) -> None:
+    def __init__(self, temper: Temper, publish: Publish) -> None:
         self.temper, self.publish = temper, publish
         self.switched_on_at = time.monotonic()
         self.hardware, self.resources = Hardware(), Resources()
@@ -72,7 +80,7 @@ class Instrument:
 
     # --- orders -------------------------------------------------------------------------------------------------
 
-    def accept(self, order: Order, notify: Notify | None) -> Job:
+    def accept(self, order: Order, starter: Starter | None) -> Job:
         """Make a job of an order, or refuse it; `submit` then starts it."""
         if self.refusals and self.refusal is not None:
             self.refusals -= 1
@@ -82,7 +90,7 @@ class Instrument:
                 raise Refused("QUEUE_BYPASS_NOT_ALLOWED", order.type)
         elif self.is_full or len(self.queue) >= self.temper.queue:
             raise Refused("QUEUE_FULL")
-        job = Job(order, notify)
+        job = Job(order, starter)
         self.jobs[job.id] = job
         self.counts[order.type] += 1
         self.starts.append({"job_id": job.id, "type": order.type, "job_meta": order.meta or {}})
@@ -120,7 +128,7 @@ class Instrument:
         """Neither job nor result have ever been; a job that runs ends without a word."""
         self.jobs.pop(job.id, None)
         self.results.forget(job.id)
-        job.notify = None
+        job.starter = None
         if job in self.queue:
             self.queue.remove(job)
         elif job.is_open:
@@ -212,7 +220,10 @@ class Instrument:
         if job.id not in self.jobs:
             return
         self._tell_status(job)
-        if job.notify is not None:
+        if job.starter is not None:
             done: JsonObject = {"job_info": job.info()}
-            job.notify(done if job.result is None else {**done, "result": job.result})
-        self.publish({"type": "JOB_DONE", "job_info": job.info()})
+            job.starter.notify(done if job.result is None else {**done, "result": job.result})
+        # The vendor's client hangs when it gets both forms while it asks for the job list.
+        self.publish(
+            {"type": "JOB_DONE", "job_info": job.info()}, None if self.temper.tells_twice else job.starter
+        )

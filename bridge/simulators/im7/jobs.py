@@ -2,19 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from bridge.simulators.im7.errors import Error, JsonObject
 from bridge.simulators.im7.orders import Order
-
-Notify = Callable[[JsonObject], None]
 
 
 def now() -> str:
     """The time as the instrument writes it: UTC, microseconds, `Z`."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Starter(Protocol):
+    """Who ordered a job by WebSocket: told directly when it is done, and then given a reply that is late."""
+
+    late: JsonObject | None
+
+    def notify(self, done: JsonObject) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,10 @@ class Ended(Exception):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A job; `notify` reaches whoever ordered it by WebSocket, until that connection is gone."""
+    """A job; nobody who ordered it by HTTP can be told that it is done."""
 
     order: Order
-    notify: Notify | None = None
+    starter: Starter | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "PENDING"
     created: str = field(default_factory=now)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bridge.simulators.im7.errors import Error, JsonObject, Refused
 from bridge.simulators.im7.instrument import Instrument
-from bridge.simulators.im7.jobs import Notify
+from bridge.simulators.im7.jobs import Starter
 from bridge.simulators.im7.orders import order_of
 from bridge.simulators.im7.resources import READABLE, WRITABLE, piece
 
@@ -16,7 +16,7 @@ class Caller(Protocol):
 
     @property
     def connection(self) -> JsonObject: ...
-    def notify(self, request_id: object) -> Notify | None: ...
+    def starter(self, request_id: object) -> Starter | None: ...
 
 
 class Visitors(Protocol):
@@ -64,7 +64,7 @@ class Commands:
             case "/status":
                 return Answer({"workstation_status": self._status()})
             case "/job/start":
-                job = instrument.accept(order_of(request), caller.notify(request.get("request_id")))
+                job = instrument.accept(order_of(request), caller.starter(request.get("request_id")))
                 return Answer({"job_info": job.info()}, after=lambda: instrument.submit(job))
             case "/job/check_parameters":
                 order_of(request)

@@ -2,13 +2,11 @@
 
 import base64
 import json
-from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from bridge.simulators.im7.errors import Error, JsonObject, Refused
 from bridge.simulators.im7.instrument import Instrument, Temper
-from bridge.simulators.im7.jobs import Notify
 from bridge.simulators.im7.mishaps import Mishaps
 from bridge.simulators.im7.protocol import Answer, Commands, failure
 from bridge.simulators.im7.visitors import Passenger, Visitor, Visitors
@@ -48,6 +46,7 @@ class Im7Simulator:
         limit_status: Annotated[
             Literal["FAILED", "FINISHED"], "status of a job that met a stop condition"
         ] = "FAILED",
+        twice: Annotated[bool, "JOB_DONE also as an event to who started the job"] = False,
         channels: Annotated[str, "names of further columns, separated by commas"] = "",
         on: Annotated[float | None, "switch the main potentiostat on from the beginning, at so many volts"] = None,
     ) -> None:
@@ -56,7 +55,9 @@ class Im7Simulator:
         names = tuple(name for name in channels.split(",") if name)
         self._visitors = Visitors()
         self.instrument = Instrument(
-            Temper(protocol, speed, queue, bypass, jobs, results, loss, live_rows, limit_status, names, seed),
+            Temper(
+                protocol, speed, queue, bypass, jobs, results, loss, live_rows, limit_status, twice, names, seed
+            ),
             self._visitors.publish,
         )
         if on is not None:
@@ -144,7 +145,8 @@ class Im7Simulator:
                 return False
         if self._mishaps.late_replies:
             self._mishaps.late_replies -= 1
-            job.notify = _followed(job.notify, lambda: visitor.tell(answer.reply))
+            if job.starter is not None:
+                job.starter.late = answer.reply
         elif self._mishaps.lost_replies:
             self._mishaps.lost_replies -= 1
             if self._mishaps.does_drop:
@@ -185,17 +187,6 @@ def _parsed(message: str | bytes) -> JsonObject | Refused:
     except (ValueError, RecursionError) as error:
         return Refused("JSON_MALFORMED", str(error))
     return request if isinstance(request, dict) else Refused("JSON_OBJECT_EXPECTED")
-
-
-def _followed(notify: Notify | None, after: Callable[[], None]) -> Notify:
-    """Notify, and then do something else."""
-
-    def both(done: JsonObject) -> None:
-        if notify is not None:
-            notify(done)
-        after()
-
-    return both
 
 
 def _typed(query: JsonObject) -> JsonObject:

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from bridge.simulators.im7.errors import JsonObject
-from bridge.simulators.im7.jobs import Notify, now
+from bridge.simulators.im7.jobs import Starter, now
 from bridge.simulators.server import Connection
 
 
@@ -32,9 +32,22 @@ class Visitor:
     def tell(self, message: JsonObject) -> None:
         self.socket.send(json.dumps(message))
 
-    def notify(self, request_id: object) -> Notify | None:
-        """How to tell it that the job of this request is done."""
-        return lambda done: self.tell({"type": "JOB_DONE", "request_id": request_id, **done})
+    def starter(self, request_id: object) -> Starter | None:
+        return Asker(self, request_id)
+
+
+@dataclass(slots=True, eq=False)
+class Asker:
+    """A visitor that has started a job with this request."""
+
+    visitor: Visitor
+    request_id: object
+    late: JsonObject | None = None
+
+    def notify(self, done: JsonObject) -> None:
+        self.visitor.tell({"type": "JOB_DONE", "request_id": self.request_id, **done})
+        if self.late is not None:
+            self.visitor.tell(self.late)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class Passenger:
     def connection(self) -> JsonObject:
         return {}
 
-    def notify(self, request_id: object) -> Notify | None:
+    def starter(self, request_id: object) -> Starter | None:
         return None
 
 
@@ -67,10 +80,12 @@ class Visitors:
     def drop(self, connection_id: str) -> None:
         self._all[connection_id].socket.close(1001, "dropped by another client")
 
-    def publish(self, event: JsonObject) -> None:
-        """To everybody, encoded once."""
+    def publish(self, event: JsonObject, besides: Starter | None = None) -> None:
+        """To everybody but who started the job, if that is told; encoded once."""
         if not self._all:
             return
         text = json.dumps({"type": "EVENT", "event": event})
+        known = besides.visitor if isinstance(besides, Asker) else None
         for visitor in self._all.values():
-            visitor.socket.send(text)
+            if visitor is not known:
+                visitor.socket.send(text)

@@ -187,11 +187,13 @@ class ZeissInspectSimulator:
 
     def release(self) -> None:
         """The import that runs is over at once, with the result that it would have had."""
-        if self._work is not None:
-            self._work.set_result(True)
+        self._finish_work(True)
 
     def _end(self, seconds: float | None, spared: Connection | None = None) -> None:
-        if self._work is not None:
-            self._work.set_result(False)
+        self._finish_work(False)
         self.server.drop(spared)
         self.server.refuse(seconds, 0)
+
+    def _finish_work(self, is_alive: bool) -> None:
+        if self._work is not None and not self._work.done():
+            self._work.set_result(is_alive)
