@@ -40,7 +40,7 @@ def refusal(
     """
     if rules.read_only:
         return "this bridge may only read here (read_only)"
-    if reason := _check(rules, point.key, point.guarded, command.value):
+    if reason := forbidden(rules, point.key, point.guarded, command.value):
         return reason
     named = [
         Touch(str(command.args[a.name])) for a in point.arguments if a.type == "point" and a.name in command.args
@@ -65,10 +65,11 @@ def _touched(rules: Rules, touch: Touch, points: Mapping[str, Point]) -> str | N
                 point.accept(touch.value)
             except ValueError as error:
                 return f"{touch.key}: {error}"
-    return _check(rules, touch.key, guarded, touch.value)
+    return forbidden(rules, touch.key, guarded, touch.value)
 
 
-def _check(rules: Rules, key: str, guarded: bool, value: Json) -> str | None:
+def forbidden(rules: Rules, key: str, guarded: bool, value: Json = None) -> str | None:
+    """Why `allow`, `deny` and `limits` turn down a command to this key; None when they do not."""
     if any(fnmatchcase(key, pattern) for pattern in rules.deny):
         return f"{key} is denied by the configuration"
     allowed = any(fnmatchcase(key, pattern) for pattern in rules.allow)

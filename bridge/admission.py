@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from bridge.access import Rules, refusal
+from bridge.access import Rules, forbidden, refusal
 from bridge.catalogue import Catalogue
 from bridge.driver import Touch
 from bridge.model import Command, Json, Kind, Outcome, Point, Reply
@@ -51,6 +51,8 @@ class Admission:
     def _action(self, point: Point, command: Command) -> Command:
         command = msgspec.structs.replace(command, args=point.arguments_of(command.args))
         if point.key.startswith(PRESET):
+            if denied := forbidden(Rules(deny=self._rules.deny), point.key, guarded=False):
+                raise ValueError(denied)
             command = self._presets[point.key.removeprefix(PRESET)].apply(command)
             point = self._catalogue.points[command.key]
             command = msgspec.structs.replace(command, args=point.arguments_of(command.args))

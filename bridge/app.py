@@ -69,6 +69,7 @@ class Daemon:
             self._commit,
             herald.refused,
             _audit,
+            self.publisher.flush,
         )
         try:
             connection = configured.broker(settings, self.topics)

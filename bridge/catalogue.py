@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from bridge import payload
-from bridge.access import Rules
+from bridge.access import Rules, forbidden
 from bridge.model import WRITTEN, Argument, Category, Declared, GroupState, GroupStatus, Kind, Point, Policy
 from bridge.outbox import Publication
-from bridge.overlay import Overlay, Preset, View, preset_points, view
+from bridge.overlay import PRESET, Overlay, Preset, View, preset_points, view
 from bridge.topics import DeviceTopics
 from bridge.values import Values
 
@@ -177,10 +176,14 @@ class Catalogue:
         if point.kind is Kind.EVENT:
             return "event"
         verb = "write" if point.kind in WRITTEN else "call" if point.kind is Kind.ACTION else "read"
-        if verb == "read" or self._rules.read_only:
-            return "read" if verb != "call" else "denied"
-        allowed = any(fnmatchcase(point.key, pattern) for pattern in self._rules.allow)
-        denied = any(fnmatchcase(point.key, pattern) for pattern in self._rules.deny)
-        if denied or (not allowed and (point.guarded or self._rules.allow)):
+        if verb != "read" and (self._rules.read_only or self._forbidden(point)):
             return "read" if verb == "write" else "denied"
         return verb
+
+    def _forbidden(self, point: Point) -> bool:
+        """A preset may be denied by its own name, and otherwise has the rights of its action."""
+        if not point.key.startswith(PRESET):
+            return forbidden(self._rules, point.key, point.guarded) is not None
+        action = self.points[self._presets[point.key.removeprefix(PRESET)].action]
+        denied = forbidden(Rules(deny=self._rules.deny), point.key, guarded=False)
+        return denied is not None or self._forbidden(action)

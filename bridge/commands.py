@@ -11,6 +11,7 @@ from enum import Enum, auto
 from bridge.model import Command, Kind, Outcome, Point, Reply
 
 GRACE = 5.0  # seconds after its timeout at which a command is settled here, should its driver have forgotten it
+FORGOTTEN = 60.0  # the same for one that the driver took and did not even send: it may have a queue of its own
 
 
 class Stage(Enum):
@@ -94,7 +95,8 @@ class Commands:
         while self._urgent or (self._waiting and not busy):
             ticket = (self._urgent or self._waiting).popleft()
             if ticket.command.expires_at > now:
-                ticket.stage, ticket.due = Stage.SUBMITTED, math.inf
+                ticket.stage, timeout = Stage.SUBMITTED, ticket.command.timeout
+                ticket.due = math.inf if timeout is None else now + timeout + FORGOTTEN
                 return ticket
             self._expired(ticket)
         return None

@@ -82,12 +82,13 @@ class Device:
     ) -> None:
         self.profile, self.topics, self._outbox = profile, topics, outbox
         self._answer_out, self._changed = answer, changed
+        self.silent = False  # another bridge has this device, and its word holds
         self.link = Link(profile.bridge, since=time())
-        self.values = Values(topics, outbox.state, profile.plain)
+        self.values = Values(topics, self._tell, profile.plain)
         self.catalogue = Catalogue(
             topics,
             self.values,
-            outbox.state,
+            self._tell,
             profile.rules,
             profile.overlays,
             profile.presets,
@@ -157,14 +158,18 @@ class Device:
 
     def _tell_job(self, job: str, data: Mapping[str, Json]) -> None:
         self._jobs[job] = data
-        self._outbox.state(self._job_document(job))
+        self._tell(self._job_document(job))
         while len(self._jobs) > JOBS:
             oldest = next(iter(self._jobs))
             del self._jobs[oldest]
-            self._outbox.state(Publication(self.topics.job(oldest), b"", retain=True))
+            self._tell(Publication(self.topics.job(oldest), b"", retain=True))
 
     def _job_document(self, job: str) -> Publication:
         return Publication(self.topics.job(job), payload.json(self._jobs[job]), retain=True)
+
+    def _tell(self, item: Publication) -> None:
+        if not self.silent:
+            self._outbox.state(item)
 
     # --- the link --------------------------------------------------------------------------------
 
@@ -182,9 +187,9 @@ class Device:
         was = self.ready
         self.link.queue = self.commands.waiting
         self.link.enter(state, wall, reason, shown, next_try)
-        self._outbox.state(self._link())
+        self._tell(self._link())
         if self.ready is not was:
-            self._outbox.state(self._status())
+            self._tell(self._status())
             self._changed(self)
 
     def lose(self, reason: str, *, for_good: bool = False) -> None:
@@ -209,7 +214,7 @@ class Device:
 
     def refresh_link(self) -> None:
         self.link.queue = self.commands.waiting
-        self._outbox.state(self._link())
+        self._tell(self._link())
 
     # --- commands --------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class Remember(Struct, frozen=True):
 class Hold(Struct, frozen=True):
     """A lost connection does not settle this command: hand it to the next driver, which must settle it.
 
-    `until` (the driver's clock): past it, and not connected, the command ends as `unknown`.
+    `until` (the driver's clock): past it the command ends as `unknown`, connected or not.
     """
 
     id: str

@@ -49,11 +49,14 @@ class Fleet:
                 self._leave_to(device, rival)
             elif rival is None and self._group is not None and name not in self._tasks:
                 self.conflicts.pop(name, None)
+                device.silent = False
                 self._tasks[name] = self._group.create_task(self.runners[name].run(), name=name)
                 self._changed()
 
     def _leave_to(self, device: Device, rival: str) -> None:
         self.conflicts[device.name] = rival
+        device.silent = True
+        device.lose("another bridge has this device", for_good=True)
         if (task := self._tasks.pop(device.name, None)) is not None:
             task.cancel()
         log.error("another bridge has this device: it is not started here", device=device.name, bridge=rival)

@@ -37,6 +37,7 @@ class Gate:
         self._waiting: deque[Send | Fence] = deque()
         self._closed_by: asyncio.Future[bool] | None = None
         self._keeping: set[asyncio.Future[object]] = set()  # results on their way to the disk
+        self._forgetting: set[str] = set()  # keys that go when they have arrived
 
     def out(self, effect: Send | Fence, *, urgent: bool) -> None:
         if self._closed_by is None or urgent:
@@ -51,7 +52,9 @@ class Gate:
 
     def remember(self, key: str, value: Json) -> None:
         """What is to be forgotten while a result is being stored may be what would fetch it again."""
+        self._forgetting.discard(key)
         if value is None and self._keeping:
+            self._forgetting.add(key)
             asyncio.gather(*self._keeping).add_done_callback(lambda kept: self._forget(key, kept))
             return
         self._store.remember(self._device, key, value)
@@ -62,10 +65,17 @@ class Gate:
     def keep(self, result: Result) -> None:
         kept = asyncio.ensure_future(self._keep(self._device, result))
         self._keeping.add(kept)
-        kept.add_done_callback(self._keeping.discard)
+        kept.add_done_callback(self._kept)
+
+    def _kept(self, kept: asyncio.Future[object]) -> None:
+        self._keeping.discard(kept)
+        if not kept.cancelled():
+            kept.exception()  # who stores has said it
 
     def _forget(self, key: str, kept: asyncio.Future[list[object]]) -> None:
-        if not kept.cancelled() and kept.exception() is None:
+        stored = not kept.cancelled() and kept.exception() is None
+        if stored and key in self._forgetting:  # and not remembered anew meanwhile
+            self._forgetting.discard(key)
             self._store.remember(self._device, key, None)
 
     def _open(self, waiter: asyncio.Future[bool]) -> None:

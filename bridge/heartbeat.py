@@ -6,6 +6,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+MOST = 1000  # pings that may be out where their pongs may stay away for ever
+
 
 @dataclass(frozen=True, slots=True)
 class Pings:
@@ -18,7 +20,7 @@ class Heartbeat:
 
     def __init__(self, pings: Pings, now: float) -> None:
         self._pings = pings
-        self._flying: deque[tuple[bytes, str | None, float]] = deque()  # payload, fence's token, when
+        self._flying: deque[tuple[bytes, str | None, float]] = deque(maxlen=MOST)  # payload, fence's token, when
         self._count = 0
         self.next = now + pings.interval if pings.interval else math.inf  # when a keepalive is due
 

@@ -20,7 +20,7 @@ from bridge import payload
 from bridge.commands import Ticket
 from bridge.device import Device
 from bridge.journal import Journal, digest
-from bridge.model import Command, Outcome, Reply
+from bridge.model import Command, Kind, Outcome, Point, Reply
 from bridge.mqtt import Message, Meta
 from bridge.outbox import Outbox, Publication
 from bridge.payload import Times, Wish
@@ -62,10 +62,11 @@ class Intake:
         commit: Callable[[], Future[bool] | None],
         notice: Callable[[str, str, str], None],
         audit: Callable[[Ticket, Reply], None] = lambda ticket, reply: None,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._topics, self._devices, self._journal, self._outbox = topics, devices, journal, outbox
         self._expires, self._prefix = expires, response_prefix
-        self._commit, self._notice, self._audit = commit, notice, audit
+        self._commit, self._notice, self._audit, self._flush = commit, notice, audit, flush
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)  # of each device
         self.outcomes: Counter[Outcome] = Counter()
 
@@ -89,7 +90,7 @@ class Intake:
             return
         known = None if wish.id is None else self._journal.find_command(wish.id)
         if known is not None:  # behind the first one, which may be on its way over the disk
-            self._turns[device.name].take(None, lambda: self._repeat(message, origin, known.id, device, clock))
+            self._turns[device.name].take(None, lambda: self._again(message, origin, known.id, device, clock))
         elif message.dup:
             self._notice(
                 "duplicate", "delivered again, and whether it was carried out is not known", message.topic
@@ -122,9 +123,11 @@ class Intake:
             return
         # A crash after this must find the id, or a repetition would be carried out again.
         committed = self._commit() if origin.remembered else None
-        self._turns[device.name].take(
-            committed, lambda: device.submit(address.verb, command, origin, monotonic(), clock.wall)
-        )
+        self._turns[device.name].take(committed, lambda: self._submit(device, address.verb, command, clock.wall))
+
+    def _submit(self, device: Device, verb: str, command: Command, wall: float) -> None:
+        device.submit(verb, command, command.origin, monotonic(), wall)
+        self._flush()
 
     def _limit(self, wish: Wish, device: Device, address: Address) -> float:
         """For how many seconds the command is good: its own word, the point's, or the bridge's."""
@@ -153,6 +156,10 @@ class Intake:
         if age == math.inf:
             return "it waited in the broker while this bridge was away, nobody knows for how long"
         return f"it may be {age:.1f} s old, and it is good for {limit:g} s"
+
+    def _again(self, message: Message, origin: Origin, id_: str, device: Device, clock: Clock) -> None:
+        self._repeat(message, origin, id_, device, clock)
+        self._flush()
 
     def _repeat(self, message: Message, origin: Origin, id_: str, device: Device, clock: Clock) -> None:
         """The id is known: the stored answer, or one more who waits for it; never a second execution."""
@@ -186,6 +193,7 @@ class Intake:
     def _refuse(self, origin: Origin, id_: str, outcome: Outcome, detail: str, clock: Clock) -> None:
         """An answer to what never became a command of a device."""
         reply = Reply(id_ or secrets.token_hex(8), outcome, detail)
+        self._audit(Ticket(Command(reply.id, origin.asked), Point(origin.asked, Kind.TEXT, ""), clock.wall), reply)
         self._tell(origin, reply, Times(payload.timestamp(clock.wall), None, payload.timestamp(clock.wall)), ())
 
     def answer(self, ticket: Ticket, reply: Reply, wall: float, after: tuple[str, ...]) -> None:

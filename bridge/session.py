@@ -30,12 +30,13 @@ from bridge.ends import SessionClosed, explain
 from bridge.gate import Gate, Store
 from bridge.heartbeat import Heartbeat, Pings
 from bridge.link import State
-from bridge.model import Command, Result, Update
+from bridge.model import Command, Reply, Result, Update
 from bridge.plugins import AnyPlugin
 from bridge.transcript import Recent
 from bridge.websocket import Target, WebSocket
 
 SLICE = 200  # effects performed before the loop gets a turn
+SOONEST = 0.001  # seconds: a driver that wants to be woken in the past must not spin the loop
 RECENT = 40  # frames kept for a bug report
 
 
@@ -115,6 +116,8 @@ class Session:
         if self._timer:
             self._timer.cancel()
         self._device.attach(None)
+        for reply in [effect for effect in self._later if isinstance(effect, Reply)]:
+            self._device.report(reply, monotonic(), time())
         self._device.lose(reason)
         self._device.enter(State.OFFLINE, time(), reason)
         self._tools.flush()
@@ -252,6 +255,7 @@ class Session:
     def _ring_at(self, due: float) -> None:
         """Ring then at the latest. One timer for all that is due: it may ring early, never late."""
         if due < self._rings_at and not self._ended.done():
+            due = max(due, monotonic() + SOONEST)
             if self._timer is not None:
                 self._timer.cancel()
             self._rings_at = due

@@ -50,7 +50,7 @@ def _device(name: str, device: DeviceSettings) -> Iterator[str]:
     if device.url.startswith("ws:") and secret and not _is_local(host):
         yield f"{name}: the password or headers go over the network in the clear: the url is not wss://"
     if _is_local(host):
-        yield f"{name}: the url is this machine itself: right only if the instrument, a simulator or a tunnel is here"
+        yield f"{name}: the url is this machine itself: right if the instrument or a tunnel is here"
     yield from _tls(f"{name}.tls", device.tls)
 
 

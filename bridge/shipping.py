@@ -50,10 +50,10 @@ class Shipping:
         self.stored = 0
 
     async def keep(self, device: str, result: Result) -> Stored:
-        """Store it; when this returns it is on disk. OSError: it is not."""
+        """Store it; when this returns it is on disk. OSError or ValueError: it is not."""
         try:
             stored = await asyncio.to_thread(results.store, self._directory, device, result, time())
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: a driver's columns do not fit its rows
             log.error("a result cannot be stored", device=device, job=result.job, reason=str(error))
             raise
         self.stored += 1

@@ -117,6 +117,24 @@ def test_overlays_and_presets_show() -> None:
     assert shop.catalogue.points["preset/fast"].name == "Fast"
 
 
+@pytest.mark.parametrize(
+    ("rules", "access"),
+    [
+        (Rules(), ("call", "denied")),
+        (Rules(read_only=True), ("denied", "denied")),
+        (Rules(allow=("move",)), ("call", "denied")),
+        (Rules(allow=("preset/*",)), ("denied", "denied")),
+        (Rules(allow=("*",), deny=("preset/go",)), ("denied", "call")),
+        (Rules(deny=("move",)), ("denied", "denied")),
+    ],
+)
+def test_a_preset_has_the_rights_of_its_action(rules: Rules, access: tuple[str, str]) -> None:
+    shop = Shop(rules, go=Preset("move"), burn=Preset("erase"))
+    shop.declare("", Point("move", Kind.ACTION, "M"), Point("erase", Kind.ACTION, "E", guarded=True))
+    points = shop.document()["points"]
+    assert (points["preset/go"]["access"], points["preset/burn"]["access"]) == access
+
+
 def test_the_same_declaration_again_is_no_news() -> None:
     shop = Shop()
     shop.declare("1", sensor("ai", "1"))

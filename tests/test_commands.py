@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bridge.commands import GRACE, Commands, Stage, Ticket
+from bridge.commands import FORGOTTEN, GRACE, Commands, Stage, Ticket
 from bridge.model import Command, Kind, Outcome, Point, Reply
 
 LAMP, GO = Point("lamp", Kind.SWITCH, "Lamp"), Point("go", Kind.ACTION, "Go")
@@ -122,7 +122,7 @@ def test_what_waits_for_a_busy_driver_is_told_when_its_time_is_up() -> None:
     assert box.answers == [("a", Outcome.EXPIRED)]
     assert (box.commands.waiting, box.commands.due) == (1, 9.0)
     assert box.taken(now=8.0) == ["b"]
-    assert box.commands.due == math.inf, "its expiry is no matter any more"
+    assert box.commands.due == 8.0 + 10.0 + FORGOTTEN, "its expiry is no matter any more; a driver may forget it"
 
 
 def test_accepted_is_followed_by_one_final_answer_and_nothing_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 
 import numpy as np
@@ -130,6 +131,21 @@ async def test_what_would_fetch_a_result_again_is_forgotten_when_it_is_stored(st
     for _ in range(4):
         await asyncio.sleep(0)
     assert disk.remembered["job"] is (None if stored else True)
+
+
+@pytest.mark.asyncio
+async def test_a_result_that_cannot_be_stored_is_no_unseen_error() -> None:
+    disk = Disk()
+    door = Door(disk)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    door.gate.keep(RESULT)
+    await asyncio.sleep(0)
+    disk.results.pop().set_exception(OSError("disk full"))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.mark.asyncio

@@ -21,7 +21,6 @@ from bridge.outbox import Outbox
 from bridge.payload import timestamp
 from bridge.topics import Topics
 
-NOW, WALL = monotonic(), time()
 POINTS = (
     Point("ro/1", Kind.SWITCH, "Relay"),
     Point("slow", Kind.NUMBER, "Slow", expires=60.0),
@@ -45,9 +44,10 @@ class Desk:
     """An intake with one device, which is ready. `commits` are given out when `durable`."""
 
     def __init__(self, *, ready: bool = True, durable: bool = False) -> None:
+        self.now, self.wall = monotonic(), time()
         self.topics = Topics("root", "here")
         self.outbox = Outbox()
-        self.journal = Journal.open(None, WALL)
+        self.journal = Journal.open(None, self.wall)
         self.notices: list[tuple[str, str]] = []
         self.audited: list[Outcome] = []
         self.commits: list[Future[bool]] = []
@@ -55,8 +55,8 @@ class Desk:
         self.carrier = Carrier()
         if ready:
             self.device.attach(self.carrier)
-            self.device.report(Declared(POINTS), NOW, WALL)
-            self.device.report(Ready(), NOW, WALL)
+            self.device.report(Declared(POINTS), self.now, self.wall)
+            self.device.report(Ready(), self.now, self.wall)
         self.intake = Intake(
             self.topics,
             {"io": self.device},
@@ -70,7 +70,7 @@ class Desk:
         )
 
     def _answer(self, ticket: Any, reply: Reply) -> None:
-        self.intake.answer(ticket, reply, WALL + 1, ticket.proofs)
+        self.intake.answer(ticket, reply, self.wall + 1, ticket.proofs)
 
     def _commit(self) -> Future[bool]:
         self.commits.append(Future())
@@ -82,7 +82,7 @@ class Desk:
         *,
         topic: str = "root/io/set/ro/1",
         age: float = 0.0,
-        now: float = NOW,
+        later: float = 0.0,
         retain: bool = False,
         dup: bool = False,
         **meta: Any,
@@ -91,7 +91,7 @@ class Desk:
         address = self.topics.parse(topic)
         assert address is not None
         message = Message(topic, data, 1, retain, dup, Meta(**meta))
-        self.intake.receive(message, address, Clock(now, WALL, age))
+        self.intake.receive(message, address, Clock(self.now + later, self.wall, age))
 
     def answers(self) -> list[Any]:
         """All answers so far; they are taken away."""
@@ -109,7 +109,7 @@ class Desk:
     @property
     def deadlines(self) -> list[float]:
         """Until when each submitted command may be sent, from now."""
-        return [command.expires_at - NOW for command in self.carrier.submitted]
+        return [command.expires_at - self.now for command in self.carrier.submitted]
 
 
 # --- age -----------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_how_long_a_command_may_wait(
     desk = Desk()
     fields: dict[str, object] = {"value": True, **wish}
     if "sent" in wish:
-        fields["sent"] = timestamp(WALL + wish["sent"])
+        fields["sent"] = timestamp(desk.wall + wish["sent"])
     desk.send(fields, age=age, expiry=expiry)
     if left is None:
         assert desk.outcome() == "expired"
@@ -159,7 +159,7 @@ def test_how_long_a_command_may_wait(
 @pytest.mark.parametrize("off", [-30.1, 30.1, -86400.0])
 def test_clocks_that_do_not_agree_are_said_to(off: float) -> None:
     desk = Desk()
-    desk.send({"value": True, "sent": timestamp(WALL + off), "expires": 1e9})
+    desk.send({"value": True, "sent": timestamp(desk.wall + off), "expires": 1e9})
     (answer,) = desk.answers()
     assert answer[1]["outcome"] == "rejected"
     assert f"{abs(off):.0f} s off this bridge's clock" in answer[1]["detail"]
@@ -185,10 +185,10 @@ def test_an_id_is_remembered_from_the_first_moment_on() -> None:
     desk.send({"value": True, "id": "a"})
     desk.send({"value": True, "id": "a"})
     assert len(desk.carrier.submitted) == 1
-    desk.device.report(Update("ro/1", True), NOW + 1, WALL + 1)
-    desk.device.report(Reply("a", Outcome.DONE), NOW + 1, WALL + 1)
+    desk.device.report(Update("ro/1", True), desk.now + 1, desk.wall + 1)
+    desk.device.report(Reply("a", Outcome.DONE), desk.now + 1, desk.wall + 1)
     assert desk.outcome() == "done"
-    desk.send({"value": True, "id": "a"}, now=NOW + 599)
+    desk.send({"value": True, "id": "a"}, later=599)
     assert desk.outcome() == "done"
     assert desk.audited == [Outcome.DONE]  # a repetition is no new command
 
@@ -197,7 +197,7 @@ def test_a_forgotten_id_is_a_new_command() -> None:
     desk = Desk()
     desk.send({"value": True, "id": "a"}, age=9.0)
     assert desk.outcome() == "expired"
-    desk.journal.prune(WALL + 700)
+    desk.journal.prune(desk.wall + 700)
     desk.send({"value": True, "id": "a"})
     assert len(desk.carrier.submitted) == 1
 
@@ -215,7 +215,7 @@ def test_dup_of_what_is_open_is_answered_with_it() -> None:
     desk = Desk()
     desk.send({"value": True, "id": "a"})
     desk.send({"value": True, "id": "a"}, dup=True)
-    desk.device.report(Reply("a", Outcome.FAILED, "no"), NOW, WALL)
+    desk.device.report(Reply("a", Outcome.FAILED, "no"), desk.now, desk.wall)
     assert desk.outcome() == "failed"
     assert desk.notices == []
 
@@ -242,7 +242,7 @@ async def test_a_remembered_command_waits_for_the_disk_and_the_next_ones_behind_
     desk.commits[0].set_result(True)
     await asyncio.sleep(0)
     assert [command.value for command in desk.carrier.submitted] == [None, 1.0, 2.0]
-    desk.device.report(Reply("a", Outcome.DONE), NOW, WALL)
+    desk.device.report(Reply("a", Outcome.DONE), desk.now, desk.wall)
     assert [topic for topic, _, _ in desk.answers()] == ["root/io/reply/slow", "response/b"]
 
 
@@ -252,10 +252,10 @@ async def test_a_remembered_command_waits_for_the_disk_and_the_next_ones_behind_
 def test_an_answer_carries_what_its_asker_needs() -> None:
     desk = Desk()
     desk.send({"value": True, "id": "a"}, response_topic="response/me", correlation=b"\0\xff")
-    desk.device.report(Reply("a", Outcome.FAILED, "no"), NOW, WALL)
+    desk.device.report(Reply("a", Outcome.FAILED, "no"), desk.now, desk.wall)
     ((topic, answer, meta),) = desk.answers()
     assert (topic, meta.correlation, meta.content_type) == ("response/me", b"\0\xff", "application/json")
-    assert answer["times"] == {"received": timestamp(WALL), "answered": timestamp(WALL + 1)}
+    assert answer["times"] == {"received": timestamp(desk.wall), "answered": timestamp(desk.wall + 1)}
 
 
 def test_a_refused_response_topic_is_reported_and_the_command_carried_out() -> None:
@@ -263,7 +263,7 @@ def test_a_refused_response_topic_is_reported_and_the_command_carried_out() -> N
     desk.send({"value": True, "id": "a"}, response_topic="root/io/set/ro/1")
     assert [kind for kind, _ in desk.notices] == ["response_topic"]
     assert len(desk.carrier.submitted) == 1
-    desk.device.report(Reply("a", Outcome.DONE), NOW, WALL)
+    desk.device.report(Reply("a", Outcome.DONE), desk.now, desk.wall)
     assert desk.answers()[0][0] == "root/io/reply/ro/1"
 
 
@@ -281,4 +281,5 @@ def test_an_offline_device_is_unavailable_and_outcomes_are_counted() -> None:
     desk.send({"value": True})
     desk.send(b"{")
     assert [answer["outcome"] for _, answer, _ in desk.answers()] == ["unavailable", "rejected"]
+    assert desk.audited == [Outcome.UNAVAILABLE, Outcome.REJECTED]
     assert desk.intake.outcomes == Counter({Outcome.UNAVAILABLE: 1, Outcome.REJECTED: 1})

@@ -32,12 +32,14 @@ TYPES = st.sampled_from(["ocv", "beep", "switch_off", "eis_table", "new"])
 
 
 def objects(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
-    """Any of these fields, mostly as they should be."""
-    return st.fixed_dictionaries({}, optional={name: good | good | ANY_JSON for name, good in fields.items()})
+    """These fields, mostly as they should be; now and then one is missing or nonsense."""
+    whole = st.fixed_dictionaries(dict(fields))
+    broken = st.fixed_dictionaries({}, optional={name: good | ANY_JSON for name, good in fields.items()})
+    return st.one_of(whole, whole, whole, broken)
 
 
 ERRORS = st.sampled_from(
-    [NO_ERROR, STOPPED, {"number": 65537}, {"number": 8194}, {"number": 16400}, {"number": 262146}]
+    [NO_ERROR] * 6 + [STOPPED, {"number": 65537}, {"number": 8194}, {"number": 16400}, {"number": 262146}]
 )
 INFOS = objects(
     job_id=JOB_IDS,
@@ -51,7 +53,7 @@ INFOS = objects(
     parameters=st.just(OCV["parameters"]),
     created=st.just("2026"),
 )
-HEADERS = st.just(DC) | st.just({"meta": {"dimensions": ["frequency"]}}) | ANY_JSON
+HEADERS = st.one_of(st.just(DC), st.just(DC), st.just({"meta": {"dimensions": ["frequency"]}}), ANY_JSON)
 EVENTS = objects(
     type=st.sampled_from(
         [
@@ -80,7 +82,7 @@ RESOURCES = objects(
 )
 DATA = st.lists(EVENTS, max_size=3).map(lambda events: [event("LIVE_DATA_HEADER", header=DC), *events])
 PAYLOADS = objects(
-    status=st.sampled_from(["SUCCESS", "SUCCESS", "FAILURE"]),
+    status=st.sampled_from(["SUCCESS"] * 5 + ["FAILURE"]),
     error=ERRORS,
     job_info=INFOS,
     jobs=st.lists(INFOS, max_size=3),
@@ -100,6 +102,7 @@ FRAMES = st.one_of(
     EVENTS.map(json.dumps),
     MESSAGES.map(json.dumps),
     ANY_JSON.map(json.dumps),
+    st.just(bytes(96)),
     st.binary(max_size=100),
     st.text(max_size=20),
 )
@@ -117,6 +120,9 @@ STEPS = st.one_of(
     st.tuples(st.just("answer"), st.tuples(st.integers(0, 3), PAYLOADS)),
     st.tuples(st.just("answer"), st.tuples(st.integers(0, 3), PAYLOADS)),
     st.tuples(st.just("submit"), COMMANDS),
+    st.tuples(st.just("play"), st.sampled_from(["start", "run", "measure", "end", "list", "download", "data"])),
+    st.tuples(st.just("play"), st.sampled_from(["start", "run", "measure", "end", "list", "download", "data"])),
+    st.tuples(st.just("play"), st.sampled_from(["start", "run", "measure", "end", "list", "download", "data"])),
     st.tuples(st.just("computed"), st.none() | st.just(MemoryError("x"))),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.1, 1.5, 11.0, 40.0])),
 )
@@ -145,7 +151,9 @@ def test_only_protocol_errors_escape_from_frames(frames: list[str | bytes]) -> N
 @settings(max_examples=300, deadline=None)
 def test_any_order_of_things(steps: list[tuple[str, Any]], version: int, fetch: str, greeted: bool) -> None:
     carried = [Command("old", "job_start"), Command("older", "job_start"), Command("lost", "job_start")]
-    talk = Talk(memory=MEMORY, carried=carried, jobs=[] if greeted else None, version=version, fetch=fetch)
+    talk = Talk(
+        memory=MEMORY, carried=carried, jobs=[] if greeted else None, version=version, fetch=fetch, poll=200
+    )
     for number, (step, content) in enumerate(steps):
         try:
             take(talk, number, step, content)
@@ -174,6 +182,8 @@ def take(talk: Talk, number: int, step: str, content: Any) -> None:
             talk.raw(
                 json.dumps({"type": "REPLY", "request_id": request["request_id"], "status": "SUCCESS", **payload})
             )
+        case "play":
+            play(talk, number, content)
         case "submit":
             key, args = content
             timeout = None if key == "job_start" else 8.0
@@ -183,6 +193,42 @@ def take(talk: Talk, number: int, step: str, content: Any) -> None:
             talk.take(talk.driver.computed(tokens[-1] if tokens else "x", content, talk.now))
         case "wait":
             talk.wait(content)
+
+
+def play(talk: Talk, number: int, scene: str) -> None:
+    """What usually comes next: of the command that was last started, and of what was last asked for."""
+    if scene == "start":
+        talk.call("job_start", f"c{number}", job=OCV)
+        return
+    starts = [request["request_id"] for request in talk.asked("/job/start")] or ["old"]
+    job = Talk.described("j1" if len(starts) % 2 else "j2", starts[-1], OCV, "RUNNING")
+    match scene:
+        case "run":
+            answer(talk, "/job/start", job_info=job)
+        case "measure":
+            talk.hear(
+                event("LIVE_DATA_HEADER", header=DC, job_info=job), event("LIVE_DATA_ROWS", data=[[1, 2, 3, 4]])
+            )
+        case "end":
+            talk.done({**job, "status": "FINISHED", "status_detail": "RUN_TO_COMPLETION"}, starts[-1])
+        case "list":
+            header = {"job_data_header": DC, "job_info": job}
+            resources = [
+                {"resource_id": "r", "job_id": name, "size": 96, "header": header} for name in ("j1", "j2")
+            ]
+            answer(talk, "/JOB_RESULT/list", resources=resources)
+        case "download":
+            answer(talk, "/JOB_RESULT/download")
+            talk.raw(bytes(96))
+        case "data":
+            rows = event("LIVE_DATA_ROWS", data="A" * 128)
+            answer(talk, "/job/data", data=[event("LIVE_DATA_HEADER", header=DC, job_info=job), rows])
+
+
+def answer(talk: Talk, do: str, **payload: Any) -> None:
+    """Answer the newest request of this kind, if there is one, even if it was answered before."""
+    for request in talk.asked(do)[-1:]:
+        talk.hear({"type": "REPLY", "status": "SUCCESS", "request_id": request["request_id"], **payload})
 
 
 def check(talk: Talk) -> None:

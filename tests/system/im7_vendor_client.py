@@ -1,9 +1,9 @@
 """A session of the vendor's own client against an IM7: run by a Python that has `zahner_link`, not by ours.
 
-    python im7_vendor_client.py PORT DIRECTORY
+    python im7_vendor_client.py session|broken|listen PORT DIRECTORY [USER PASSWORD]
 
-prints one JSON object of what it saw, in lines after `REPORT`; it judges nothing. DIRECTORY takes the files that it
-uploads and downloads. Callbacks only count: what they raise is swallowed by the client.
+prints one JSON object of what it saw, in a line that begins with `REPORT`; it judges nothing. DIRECTORY takes the
+files that it uploads and downloads. Callbacks only count: what they raise is swallowed by the client.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import zahner_link as zl
+import zahner_link as zl  # type: ignore[import-not-found, unused-ignore]
 
 WAVE_BYTES = 1_000_000
-GENERATION = zl.ZahnerLink.get_supported_protocol_version() if hasattr(zl, "ZahnerLink") else 0
+GENERATION = zl.ZahnerLink.get_supported_protocol_version()
 fired: Counter[str] = Counter()
 live_rows: list[list[float]] = []
 statuses: list[str] = []
@@ -36,7 +37,7 @@ def number(answer: object) -> int:
 def listen(link: zl.ZahnerLink) -> None:
     """One handler for each kind of event that this generation knows."""
 
-    def counting(name: str):  # noqa: ANN202
+    def counting(name: str) -> Callable[..., None]:
         def count(*told: object) -> None:
             fired[name] += 1
             if name == "live_data_rows":
@@ -101,17 +102,11 @@ def stopped(link: zl.ZahnerLink) -> dict[str, object]:
         link.cancel_pending_operations()
         worker.join(10)
         early = dc(link, job).get("error")  # it runs: no result yet
-    link.send_stop(zl.QueueStopModeEnum.FLUSH if hasattr(zl.QueueStopModeEnum, "FLUSH") else _flush())
+    link.send_stop(next(mode for mode in zl.QueueStopModeEnum if "FLUSH" in mode.name))
     if GENERATION >= 12:
         ended.append(number(link.wait_for_job_to_finish(job)))
     worker.join(10)
     return {"ended": ended, "early": early, "job": info(job), "data": dc(link, job)}
-
-
-def _flush() -> object:
-    return next(
-        getattr(zl.QueueStopModeEnum, name) for name in dir(zl.QueueStopModeEnum) if "FLUSH" in name.upper()
-    )
 
 
 def moved(link: zl.ZahnerLink, directory: Path) -> dict[str, object]:

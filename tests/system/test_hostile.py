@@ -149,7 +149,7 @@ def forgets_the_connection(world: World) -> None:
 BROKERS: dict[Callable[[World], None], str] = {  # and what is said of it
     stops_reading: "answered nothing",
     stops_altogether: "answered nothing",
-    never_answers: "closed",
+    never_answers: "connection",
     talks_nonsense: "",
     forgets_the_connection: "answered nothing",
 }

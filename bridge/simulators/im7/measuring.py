@@ -12,7 +12,7 @@ from bridge.simulators.im7.errors import JsonObject, Refused
 from bridge.simulators.im7.jobs import COMPLETED, Ending, Job
 from bridge.simulators.im7.measurements import Conditions, measured
 from bridge.simulators.im7.results import Result, spectrum_row
-from bridge.simulators.im7.spectra import WAVE_SIZE, wave
+from bridge.simulators.im7.spectra import preview
 
 if TYPE_CHECKING:
     from bridge.simulators.im7.instrument import Instrument
@@ -95,10 +95,7 @@ class Measuring:
         if self._recording.is_spectrum:
             for row in range(first, last):
                 self._tell(spectrum_row(self._recording, row))
-                waves = wave(self._recording, row)
-                self._tell({
-                    "type": "LIVE_DATA_WAVES", "paths_waves": waves, "offset": 0, "full_wave_size": WAVE_SIZE,
-                })  # fmt: skip
+                self._tell(preview(self._recording, row, temper.protocol))
         elif rows := self._recording.live(first, last, temper.live_rows, temper.loss, self._rng):
             self._tell({"type": "LIVE_DATA_ROWS", "data": rows})
 

@@ -100,14 +100,15 @@ def spectrum(order: Order, cell: Cell, bias: float, *, has_waves: bool, rng: np.
     return Recording(_header(has_waves), np.stack(columns), due, layout)
 
 
-def wave(recording: Recording, row: int) -> list[list[float]]:
-    """A preview of the sines of one frequency: voltage and current."""
+def preview(recording: Recording, row: int, protocol: int) -> JsonObject:
+    """The event that previews the sines of one frequency: voltage and current."""
     blocks = recording.point(row)
     angle = 2 * np.pi * np.arange(WAVE_SIZE) / WAVE_SIZE
     phase = blocks["impedances"][0][1]
     (_, voltage, *_), (_, current, *_) = blocks["paths"]
     waves: list[list[float]] = [(voltage * np.sin(angle)).tolist(), (current * np.sin(angle - phase)).tolist()]
-    return waves
+    place: JsonObject = {"offset": 0, "full_wave_size": WAVE_SIZE} if protocol >= 8 else {"position": 0}
+    return {"type": "LIVE_DATA_WAVES", "paths_waves": waves, **place}
 
 
 def _header(has_waves: bool) -> JsonObject:
