@@ -9,7 +9,7 @@ import msgspec
 from bridge.access import Rules, forbidden, refusal
 from bridge.catalogue import Catalogue
 from bridge.driver import Touch
-from bridge.model import Command, Json, Kind, Outcome, Point, Reply
+from bridge.model import WRITTEN, Command, Json, Kind, Outcome, Point, Reply
 from bridge.overlay import PRESET, Preset, View
 from bridge.topics import DeviceTopics
 
@@ -34,6 +34,8 @@ class Admission:
         if point is None:
             return Reply(command.id, Outcome.REJECTED, f"there is no point {command.key!r}")
         if (verb == "call") is not (point.kind is Kind.ACTION):
+            if point.kind is not Kind.ACTION and point.kind not in WRITTEN:
+                return Reply(command.id, Outcome.REJECTED, f"{command.key} is read-only")
             right = "call" if point.kind is Kind.ACTION else "set"
             return Reply(command.id, Outcome.REJECTED, f"use {self._topics.base}/{right}/{command.key}")
         if (reason := self._catalogue.offline(point.group)) is not None:

@@ -23,7 +23,7 @@ from bridge.intake import Clock, Intake
 from bridge.journal import Journal
 from bridge.keeper import keep
 from bridge.memory import Memory
-from bridge.model import Reply
+from bridge.model import Outcome, Reply
 from bridge.mqtt import Filter, Message
 from bridge.outbox import Outbox, Publication
 from bridge.publisher import Publisher
@@ -84,6 +84,7 @@ class Daemon:
             self.journal,
             self.publisher.flush,
             self.uplink.largest_packet,
+            self.publisher.owed,
         )
         memory = Memory(self.journal, self._commit)
         self._tools = Tools(memory, self._workers.compute, self.shipping.keep, self.publisher.flush)
@@ -194,14 +195,12 @@ class Daemon:
             return  # somebody clears one
         if message.retain or message.dup:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
-            return
-        known = verb == "refresh"
-        if known:
+        elif verb == "refresh":
             for item in [*self.announce(), self.uplink.online]:
                 self.outbox.state(item)
-        outcome, detail = ("done", "announced again") if known else ("rejected", f"no verb {verb!r}; try refresh")
-        text = payload.json({"outcome": outcome, "final": True, "detail": detail})
-        self.outbox.answer(Publication(self.topics.reply(None, verb), text))
+            self.intake.tell(message, verb, Outcome.DONE, "announced again")
+        else:
+            self.intake.tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; try refresh")
 
     def _answer(self, ticket: Ticket, reply: Reply) -> None:
         self.intake.answer(ticket, reply, time(), ticket.proofs)

@@ -196,6 +196,12 @@ class Intake:
         self._audit(Ticket(Command(reply.id, origin.asked), Point(origin.asked, Kind.TEXT, ""), clock.wall), reply)
         self._tell(origin, reply, Times(payload.timestamp(clock.wall), None, payload.timestamp(clock.wall)), ())
 
+    def tell(self, message: Message, verb: str, outcome: Outcome, detail: str) -> None:
+        """The answer to a call of the bridge itself, which is done or refused at once."""
+        origin = self._origin(message, Address("call", None, verb))
+        clock = Clock(monotonic(), time(), 0.0)
+        self._refuse(origin, payload.id_of(message.payload), outcome, detail, clock)
+
     def answer(self, ticket: Ticket, reply: Reply, wall: float, after: tuple[str, ...]) -> None:
         """What a device says of a command."""
         times = Times(

@@ -103,6 +103,10 @@ class Publisher:
         self.refused[item.topic] += 1
         self._report(reason, item.topic)
 
+    def owed(self, topic: str) -> bool:
+        """A message to this topic was sent and is not acknowledged."""
+        return any(item.topic == topic for _, item in self._flying.values())
+
     @property
     def in_flight(self) -> int:
         return len(self._flying)

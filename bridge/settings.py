@@ -28,7 +28,10 @@ from bridge.settings_models import BridgeSettings, HomeAssistantSettings, Id, Mq
 
 PREFIX = "LAB2MQTT_"
 DOCKER_SECRETS = Path("/run/secrets")
-OTHER_VARIABLES = frozenset({"LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO"})
+OTHER_VARIABLES = frozenset({
+    "LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO",
+    "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7",
+})  # fmt: skip
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
 _SERVICE_LINK = re.compile(r"LAB2MQTT_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 

@@ -41,11 +41,12 @@ class Shipping:
         journal: Journal,
         flush: Callable[[], None],
         largest_packet: Callable[[], int],
+        owed: Callable[[str], bool] = lambda topic: False,
     ) -> None:
         self._temporary = TemporaryDirectory(prefix="lab2mqtt-") if state_dir is None else None
         self._directory = (state_dir or Path(self._temporary.name if self._temporary else "")) / "results"
         self._devices, self._outbox, self._journal = devices, outbox, journal
-        self._flush, self._largest_packet = flush, largest_packet
+        self._flush, self._largest_packet, self._owed = flush, largest_packet, owed
         self._waiting: asyncio.Queue[str] = asyncio.Queue()
         self.stored = 0
 
@@ -89,11 +90,15 @@ class Shipping:
         self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)))
         device.conclude(job, manifest)
         self._flush()
-        await self._room(none_waiting=True)
+        await self._acknowledged(topics.manifest(job))
 
-    async def _room(self, *, none_waiting: bool = False) -> None:
-        most = 0 if none_waiting else AHEAD
-        while self._outbox.occurrences > most:  # noqa: ASYNC110  (a lane tells nobody when it empties)
+    async def _room(self) -> None:
+        while self._outbox.occurrences > AHEAD:  # noqa: ASYNC110  (a lane tells nobody when it empties)
+            await asyncio.sleep(0.02)
+
+    async def _acknowledged(self, last: str) -> None:
+        """Until the broker has the last of it; what is sent in order is acknowledged in order."""
+        while self._outbox.occurrences or self._owed(last):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def close(self) -> None:

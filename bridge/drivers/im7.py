@@ -17,10 +17,11 @@ from bridge.drivers.im7_frames import Oddities, Unreadable, mapping, number, par
 from bridge.drivers.im7_job import read_info, read_infos
 from bridge.drivers.im7_jobs import Jobs
 from bridge.drivers.im7_live import Live
+from bridge.drivers.im7_long import LONG, Outline
 from bridge.drivers.im7_options import IM7Options, headers
 from bridge.drivers.im7_points import SEVERITIES
 from bridge.drivers.im7_requests import PATIENCE, Answer, Requests
-from bridge.drivers.im7_results import LONG, Results
+from bridge.drivers.im7_results import Results
 from bridge.drivers.im7_stops import Stops
 from bridge.model import Command, Condition, Happened, Json, Outcome, Ready, Reply, Update
 
@@ -134,10 +135,10 @@ class IM7:
     # --- what comes in ---------------------------------------------------------------------------------
 
     def receive(self, frame: Frame, now: float) -> Effects:
-        if isinstance(frame, bytes):
+        if not isinstance(frame, str):
             effects = list(self._results.binary(frame))
         elif len(frame) > LONG:
-            effects = list(self._results.long(frame, now))
+            effects = list(self._long(frame, now))
         else:
             effects = list(self._message(frame, now))
         effects += self._settle(now)
@@ -161,6 +162,14 @@ class IM7:
                 yield from self._jobs.done(message, now)
             case other:
                 yield from self._oddities.tell(f"message of type {other!r}")
+
+    def _long(self, frame: str, now: float) -> Iterator[Effect]:
+        try:
+            outline = Outline(frame)
+        except Unreadable as error:
+            yield from self._oddities.tell(f"frame of more than {LONG} characters: {error}")
+            return
+        yield from self._results.long(outline, now)
 
     def _not_readable(self, error: Unreadable) -> Iterator[Effect]:
         if self._unreadable >= 0:

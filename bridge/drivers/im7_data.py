@@ -15,8 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from bridge.drivers.im7_errors import Problem, refusal
-from bridge.drivers.im7_frames import Unreadable, mapping, parse, sequence, text
+from bridge.drivers.im7_frames import mapping, sequence, text
 
 Rows: TypeAlias = NDArray[np.float64]
 
@@ -156,7 +155,7 @@ def _value(value: object) -> float:
 # --- results -------------------------------------------------------------------------------------------
 
 
-def from_bytes(data: bytes, width: int) -> tuple[Rows, int]:
+def from_bytes(data: bytes | bytearray, width: int) -> tuple[Rows, int]:
     """The rows in column-major bytes, as a view without a copy, and how many values are left over."""
     if len(data) % 8:
         raise DataError(f"{len(data)} bytes are no whole number of values")
@@ -203,6 +202,8 @@ def job_data(message: Mapping[str, object]) -> Table:
 
 def _block(event: Mapping[str, object], width: int) -> tuple[Rows, int]:
     data = event.get("data")
+    if isinstance(data, bytes | bytearray):  # of a long reply, decoded already
+        return from_bytes(data, width)
     if isinstance(data, str):
         return from_base64(data, width)
     if event.get("type") == "LIVE_DATA_ROW_EIS":
@@ -213,29 +214,3 @@ def _block(event: Mapping[str, object], width: int) -> tuple[Rows, int]:
     if dropped:
         raise DataError(f"{dropped} rows do not have {width} values")
     return np.array(rows, dtype=np.float64).reshape(len(rows), width), 0
-
-
-class Reading(Struct, frozen=True, eq=False):
-    """What a long reply to `/job/data` said: a table, or why there is none."""
-
-    request_id: str
-    problem: Problem | None = None
-    table: Table | None = None
-    error: str = ""
-
-
-def read_long(frame: str) -> Reading | None:
-    """Parse and decode one long reply to `/job/data`; None: it is something else. Runs in a worker process."""
-    try:
-        message = parse(frame)
-    except Unreadable:
-        return None
-    request_id = message.get("request_id")
-    if message.get("type") != "REPLY" or not isinstance(request_id, str):
-        return None
-    if (problem := refusal(message)) is not None:
-        return Reading(request_id, problem)
-    try:
-        return Reading(request_id, table=job_data(message))
-    except DataError as error:
-        return Reading(request_id, error=str(error))

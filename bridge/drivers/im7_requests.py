@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from bridge.driver import Effect, Effects, Send
@@ -85,10 +85,6 @@ class Requests:
     def drop(self, name: str) -> None:
         """Nobody waits for this one any longer."""
         self._open.pop(name, None)
-
-    def postpone(self, name: str, due: float) -> None:
-        if (found := self._open.get(name)) is not None:
-            self._open[name] = replace(found, due=due)
 
     def tick(self, now: float) -> Iterator[Effect]:
         for name, found in tuple(self._open.items()):

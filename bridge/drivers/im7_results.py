@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bridge.driver import Close, Compute, Effect, Remember
-from bridge.drivers.im7_data import DataError, Header, Reading, Table, from_bytes, job_data, read_header, read_long
-from bridge.drivers.im7_errors import DATA_DISCARDED, ENDPOINT_NOT_FOUND, ID_NOT_FOUND, Problem
+from bridge.drivers.im7_data import DataError, Header, Table, from_bytes, job_data, read_header
+from bridge.drivers.im7_errors import DATA_DISCARDED, ENDPOINT_NOT_FOUND, ID_NOT_FOUND, Problem, refusal
 from bridge.drivers.im7_frames import Oddities, mapping, plain, sequence, text, whole
 from bridge.drivers.im7_job import Tracked, expected_rows
+from bridge.drivers.im7_long import Decoding, Outline, decode_piece
 from bridge.drivers.im7_options import IM7Options
 from bridge.drivers.im7_requests import Answer, Requests
 from bridge.drivers.im7_ways import RESOURCES, Way
 from bridge.model import Command, Happened, Json, Outcome, Reply, Result
 
-LONG = 4 << 20  # characters of a frame that is too long to be parsed on the loop
 _PAUSES = (1.0, 3.0, 10.0)  # seconds before asking again for a result that is not there yet
 _TRIES = 3  # times that a result is asked for in all, over lost connections
 _COLUMNS = 4  # of a usual measurement, to guess a result's size
@@ -41,7 +41,9 @@ class Fetch:
     header: Header | None = None  # of a resource
     info: Mapping[str, object] = field(default_factory=dict)
     replied: bool = False
-    content: bytes | None = None
+    content: bytes | None = None  # the binary frame
+    message: Mapping[str, object] = field(default_factory=dict)  # a long reply's outline
+    decoding: Decoding | None = None  # of a long reply
 
 
 class Results:
@@ -52,7 +54,6 @@ class Results:
         self._queue: deque[Fetch] = deque()
         self._current: Fetch | None = None
         self._due = math.inf  # for a binary frame
-        self._reading: tuple[str, Fetch] | None = None  # whose long frame the worker has
         self._turn = 0
         self._way = Way(memory)
 
@@ -174,46 +175,51 @@ class Results:
             yield from self._refused(fetch, answer.problem, now)
             return
         yield from self._way.works()
+        yield from self._read(fetch, answer.message)
+
+    def long(self, outline: Outline, now: float) -> Iterator[Effect]:
+        """A reply too long for the loop: a worker process decodes it, piece by piece."""
+        fetch, request_id = self._current, outline.message.get("request_id")
+        if fetch is None or request_id != fetch.request or fetch.request not in self._requests:
+            yield from self._oddities.tell("long reply that nobody waits for")
+            return
+        self._requests.drop(fetch.request)
+        if (problem := refusal(outline.message)) is not None:
+            yield from self._refused(fetch, problem, now)
+            return
+        yield from self._way.works()
+        fetch.message, fetch.decoding = outline.message, outline.decoding()
+        if self._too_large(fetch.decoding.size):
+            yield from self._leave(fetch, fetch.decoding.size)
+        else:
+            yield from self._decode(fetch, fetch.decoding)
+
+    def _decode(self, fetch: Fetch, decoding: Decoding) -> Iterator[Effect]:
+        if (piece := decoding.piece) is not None:
+            self._turn += 1
+            yield Compute(f"piece {self._turn}", decode_piece, piece)
+        else:
+            yield from self._read(fetch, decoding.finish(fetch.message))
+
+    def computed(self, token: str, found: object, now: float) -> Iterator[Effect]:
+        fetch = self._current
+        if fetch is None or fetch.decoding is None or token != f"piece {self._turn}":
+            return
+        if isinstance(found, bytes):
+            fetch.decoding.take(found)
+            yield from self._decode(fetch, fetch.decoding)
+        elif isinstance(found, DataError):
+            yield from self._end(fetch, f"cannot be decoded: {found}")
+        else:
+            yield from self._pause(fetch, f"decoding it failed: {found!r}", now)
+
+    def _read(self, fetch: Fetch, message: Mapping[str, object]) -> Iterator[Effect]:
         try:
-            table = job_data(answer.message)
+            table = job_data(message)
         except DataError as error:
             yield from self._end(fetch, f"cannot be decoded: {error}")
         else:
             yield from self._publish(fetch, table)
-
-    def long(self, frame: str, now: float) -> Iterator[Effect]:
-        """A frame too long for the loop: only the reply to `/job/data` may be, and a worker process reads it."""
-        fetch = self._current
-        if fetch is None or self._reading or fetch.request not in self._requests:
-            yield from self._oddities.tell(f"text frame of more than {LONG} characters")
-            return
-        self._turn += 1
-        token = f"result {self._turn}"
-        self._reading = token, fetch
-        self._requests.postpone(fetch.request, math.inf)
-        yield Compute(token, read_long, (frame,))
-
-    def computed(self, token: str, found: object, now: float) -> Iterator[Effect]:
-        fetch = self._current
-        if fetch is None or self._reading != (token, fetch):
-            return
-        self._reading = None
-        match found:
-            case Reading(request_id) if request_id == fetch.request:
-                self._requests.drop(fetch.request)
-                if found.problem is not None:
-                    yield from self._refused(fetch, found.problem, now)
-                elif found.table is None:
-                    yield from self._end(fetch, f"cannot be decoded: {found.error}")
-                else:
-                    yield from self._way.works()
-                    yield from self._publish(fetch, found.table)
-            case Exception():
-                self._requests.drop(fetch.request)
-                yield from self._pause(fetch, f"reading it failed: {type(found).__name__}: {found}", now)
-            case _:  # it was something else, and the reply may still come
-                self._requests.postpone(fetch.request, now + self._options.result_timeout)
-                yield from self._oddities.tell(f"text frame of more than {LONG} characters")
 
     # --- ends ----------------------------------------------------------------------------------------
 
@@ -266,11 +272,11 @@ class Results:
             seconds = _PAUSES[fetch.pauses]
             fetch.pauses += 1
         again = Fetch(fetch.job, fetch.commands, fetch.pauses, now + seconds)
-        self._current, self._reading, self._due = None, None, math.inf
+        self._current, self._due = None, math.inf
         self._queue.appendleft(again)
 
     def _end(self, fetch: Fetch, what: str, data: Json = None) -> Iterator[Effect]:
-        self._current, self._reading, self._due = None, None, math.inf
+        self._current, self._due = None, math.inf
         if fetch.job.remembered:
             fetch.job.remembered = False
             yield Remember(fetch.job.key, None)

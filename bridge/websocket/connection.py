@@ -19,7 +19,14 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import Event, State
 
-from bridge.websocket.errors import TOO_SLOW, ConnectionLost, ProtocolViolation, ending, handshake_failure, silence
+from bridge.websocket.errors import (
+    TOO_SLOW,
+    ProtocolViolation,
+    ending,
+    handshake_failure,
+    not_open,
+    silence,
+)
 from bridge.websocket.target import Target
 
 READ_BUFFER = 64 << 10  # bytes, the same ones for the life of the connection
@@ -263,7 +270,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def _open_protocol(self) -> ClientProtocol:
         transport = self._transport
         if self._protocol.state is not State.OPEN or self._left or transport is None or transport.is_closing():
-            raise ConnectionLost(1006, "not open")
+            raise not_open(self._protocol)
         return self._protocol
 
     def _write(self, frames: list[bytes]) -> None:

@@ -96,6 +96,12 @@ def ending(protocol: ClientProtocol, error: Exception | None) -> Exception:
     return cause
 
 
+def not_open(protocol: ClientProtocol) -> ConnectionLost:
+    """What to say to one who still wants to send; the peer's close frame, if it has come, says more."""
+    end = protocol.close_rcvd
+    return ConnectionLost(ABNORMAL, "not open") if end is None else ConnectionLost(end.code, _excerpt(end.reason))
+
+
 def _refusal(head: bytes) -> HandshakeRefused | None:
     """The HTTP status alone, if it is a refusal: it counts even if the rest never came or is malformed."""
     line = _STATUS_LINE.match(head)

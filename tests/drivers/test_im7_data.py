@@ -21,7 +21,6 @@ from bridge.drivers.im7_data import (
     job_data,
     live_rows,
     read_header,
-    read_long,
 )
 from tests.drivers.im7_talk import COLUMNS, DC, Object, Talk, ended, event, info
 
@@ -149,22 +148,6 @@ def test_a_spectrums_columns_come_in_the_order_of_its_result() -> None:
     assert remainder == 0
     assert header.columns[:4] == ("frequency", "periods", "time", "|impedance|")
     assert rows[:, 0].tolist() == [0.0, 1.0, 2.0]  # the first doubles are the first column
-
-
-def test_a_long_reply_says_why_it_has_no_table() -> None:
-    good = read_long(json.dumps(reply(encoded(np.ones((2, 4))))))
-    assert good is not None
-    assert good.table is not None
-    assert good.table.rows.shape == (2, 4)
-    bad = read_long(json.dumps(reply("AAA")))
-    assert bad is not None
-    assert bad.table is None
-    assert "base64" in bad.error
-    failed = read_long('{"type": "REPLY", "status": "FAILURE", "request_id": "r", "error": {"number": 16400}}')
-    assert failed is not None
-    assert failed.problem is not None
-    assert failed.problem.number == 16400
-    assert read_long("x") is read_long("{}") is read_long('{"type": "REPLY"}') is None
 
 
 @given(

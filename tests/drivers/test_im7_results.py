@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bridge.driver import Close, Compute, Remember
-from bridge.drivers.im7_data import Reading
-from bridge.drivers.im7_results import LONG
+from bridge.drivers.im7_data import DataError
+from bridge.drivers.im7_long import LONG, PIECE
 from bridge.model import Happened, Reply
 from tests.drivers.im7_talk import DC, OCV, Object, Talk, ended, event, info, status
 
@@ -198,26 +198,69 @@ def test_job_data_of_older_firmware() -> None:
     assert talk.remembered["retrieval"] == {"firmware": "p2 7", "way": "job_data"}
 
 
-def test_a_long_reply_is_read_by_the_worker() -> None:
+def worker(talk: Talk) -> None:
+    """The worker process does what it is asked to, over pickles as in the daemon."""
+    done = 0
+    while len(computes := talk.of(Compute)) > done:
+        compute = computes[-1]
+        done = len(computes)
+        try:
+            found = pickle.loads(pickle.dumps(compute.call(*pickle.loads(pickle.dumps(compute.args)))))
+        except DataError as error:
+            found = pickle.loads(pickle.dumps(error))
+        talk.take(talk.driver.computed(compute.token, found, talk.now))
+
+
+def long_text(rows: int = LONG // 24) -> tuple[Any, str]:
+    table = np.arange(rows * 4.0).reshape(rows, 4)
+    return table, base64.b64encode(table.T.tobytes()).decode()
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_long_reply_is_decoded_by_the_worker_piece_by_piece(escaped: bool) -> None:
     talk = finished(version=7)
-    content = np.zeros((4, LONG // 32)).tobytes()
-    envelopes = data("j1", base64.b64encode(content).decode())
-    talk.reply("/job/data", data=envelopes)
-    (compute,) = talk.of(Compute)
+    table, content = long_text()
+    message = {"type": "REPLY", "status": "SUCCESS", "request_id": talk.sent[-1]["request_id"]}
+    frame = json.dumps({**message, "data": data("j1", content, content)})
+    talk.raw(frame.replace("/", "\\/") if escaped else frame)
     assert not talk.results
     talk.wait(1000)  # the worker has all the time
     assert not talk.of(Close)
-    arguments = pickle.loads(pickle.dumps(compute.args))
-    reading = pickle.loads(pickle.dumps(compute.call(*arguments)))
-    assert isinstance(reading, Reading)
-    talk.take(talk.driver.computed(compute.token, reading, talk.now))
-    assert talk.results[0].rows.shape == (LONG // 32, 4)
-    assert talk.take(talk.driver.computed(compute.token, reading, talk.now)) == []
+    worker(talk)
+    pieces = [str(compute.args[0]) for compute in talk.of(Compute)]
+    assert len(pieces) == 4
+    assert max(map(len, pieces)) == PIECE
+    assert np.array_equal(talk.results[0].rows, np.concatenate([table, table]))
+    assert talk.take(talk.driver.computed("piece 4", b"", talk.now)) == []
+
+
+def test_a_long_reply_over_the_limit_is_not_even_decoded() -> None:
+    talk = finished(version=7, max_result=3 << 20)
+    talk.reply("/job/data", data=data("j1", long_text()[1]))
+    assert not talk.of(Compute)
+    assert "left on the instrument" in str(talk.jobs[-1].data["result"])
+
+
+@pytest.mark.parametrize("at", [100, PIECE - 1, -1])
+def test_a_long_reply_that_is_no_base64(at: int) -> None:
+    talk = finished(version=7)
+    content = list(long_text()[1])
+    content[at] = "="
+    content[at - 1] = "=" if at == PIECE - 1 else content[at - 1]
+    talk.reply("/job/data", data=data("j1", "".join(content) + ("A" if at < 0 else "")))
+    worker(talk)
+    assert "cannot be decoded: no valid base64" in str(talk.jobs[-1].data["result"])
+
+
+def test_a_long_refusal() -> None:
+    talk = finished(version=7)
+    talk.refuse("/job/data", 16399, "x" * LONG)
+    assert "cannot be fetched" in str(talk.jobs[-1].data["result"])
 
 
 def test_a_worker_that_died_is_tried_again() -> None:
     talk = finished(version=7)
-    talk.reply("/job/data", data=data("j1", "A" * LONG))
+    talk.reply("/job/data", data=data("j1", long_text()[1]))
     (compute,) = talk.of(Compute)
     talk.take(talk.driver.computed(compute.token, MemoryError("no room"), talk.now))
     talk.wait(1.1)
@@ -225,16 +268,22 @@ def test_a_worker_that_died_is_tried_again() -> None:
     assert len(talk.results) == 1
 
 
-def test_a_long_frame_of_another_kind_is_reported() -> None:
-    talk = Talk()
-    talk.raw(" " * (LONG + 1))
-    assert not talk.of(Compute)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        " " * (LONG + 1),
+        json.dumps(event("LIVE_DATA_ROWS", data=[[0.0] * 4] * (LONG // 20))),
+        '{"a": "' + "x" * LONG,
+        '{"a": "' + "x" * LONG + '\\"',
+        "[" + '"x",' * (LONG // 4) + "0]",
+        json.dumps({"type": "REPLY", "request_id": "nobody", "text": "x" * LONG}),
+    ],
+    ids=range(6),
+)
+def test_a_long_frame_of_another_kind_is_reported(frame: str) -> None:
     talk = finished(version=7)
-    talk.raw(json.dumps(event("LIVE_DATA_ROWS", data=[[0.0] * 4] * (LONG // 20))))
-    (compute,) = talk.of(Compute)
-    found = compute.call(*compute.args)
-    assert found is None
-    talk.take(talk.driver.computed(compute.token, found, talk.now))
+    talk.raw(frame)
+    assert [happened.name for happened in talk.of(Happened) if happened.key is None] == ["unexpected"]
     talk.reply("/job/data", data=data())
     assert len(talk.results) == 1
 

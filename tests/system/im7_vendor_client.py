@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import zahner_link as zl  # type: ignore[import-not-found, unused-ignore]
 
@@ -38,7 +39,7 @@ def listen(link: zl.ZahnerLink) -> None:
     """One handler for each kind of event that this generation knows."""
 
     def counting(name: str) -> Callable[..., None]:
-        def count(*told: object) -> None:
+        def count(*told: Any) -> None:
             fired[name] += 1
             if name == "live_data_rows":
                 live_rows.extend(list(row) for row in told[0])
@@ -55,7 +56,7 @@ def listen(link: zl.ZahnerLink) -> None:
         link.set_event_handler(handler)
 
 
-def info(job: object) -> dict[str, object]:
+def info(job: Any) -> dict[str, object]:
     """How a job ended."""
     told = job.get_last_job_info()
     return {
@@ -191,7 +192,7 @@ def session(link: zl.ZahnerLink, directory: Path) -> dict[str, object]:
 
 def main() -> None:
     command, port, directory = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    user, password = (sys.argv[4:6] + ["", ""])[:2]
+    user, password = (*sys.argv[4:6], "", "")[:2]
     link = zl.ZahnerLink("127.0.0.1", port, zl.ZahnerLinkConnectionFlags.NONE, user, password)
     link.set_request_timeout(timedelta(seconds=10))
     report: dict[str, object] = {"connected": number(link.connect())}

@@ -9,6 +9,7 @@ import json
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import TracebackType
@@ -48,7 +49,7 @@ class Observer:
         self._news = threading.Condition()
         self._seen: list[Seen] = []
         self._retained: dict[str, bytes] = {}
-        self._connected = False
+        self._finals: Counter[str] = Counter()
         self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
@@ -129,9 +130,8 @@ class Observer:
 
     def finals(self, ids: Collection[str]) -> int:
         """How many final answers these commands got, all together."""
-        wanted = set(ids)
-        replies = [one.json for one in self.seen if "/reply/" in one.topic]
-        return sum(reply["final"] and reply.get("id") in wanted for reply in replies)
+        with self._news:
+            return sum(self._finals[id_] for id_ in ids)
 
     def answer(self, id_: str, within: float = DEADLINE) -> dict[str, Any]:
         """The final answer."""
@@ -155,13 +155,11 @@ class Observer:
             return
         with self._news:
             self._retained.clear()
-            self._connected = True
         options = SubscribeOptions(1, retainAsPublished=True)
         client.subscribe([("#", options)])
 
     def _on_disconnect(self, *_: Any) -> None:
         with self._news:
-            self._connected = False
             self._retained.clear()
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
@@ -172,8 +170,6 @@ class Observer:
                 self._retained[one.topic] = one.payload
             elif one.retain:
                 self._retained.pop(one.topic, None)
+            if "/reply/" in one.topic and (reply := one.json)["final"]:
+                self._finals[str(reply.get("id"))] += 1
             self._news.notify_all()
-
-    @property
-    def connected(self) -> bool:
-        return self._connected

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from tests.system.mosquitto import HOST, free_port
 
@@ -110,8 +111,7 @@ class Evok(Process):
         waited(self._answers, f"the simulator's answer; its log: {self.log[-2000:]}")
 
     def fault(self, name: str, **parameters: object) -> None:
-        query = "&".join(f"{key}={value}" for key, value in parameters.items())
-        self._get(f"_fault/{name}?{query}")
+        self._get(f"_fault/{name}?{urlencode(parameters)}")
 
     @property
     def state(self) -> dict[str, Any]:

@@ -11,7 +11,11 @@ from bridge.simulators.ost.stage import Script, Stage
 from bridge.simulators.ost.weather import Weather
 from bridge.simulators.ost.wire import Wire
 
-GIT = {"date": "Fri Jul 17 15:55:28 2026", "hash": "8c085fc2c54e0c12c432100a112ea00b9994e2ab", "message": "simulated"}
+GIT = {
+    "date": "Fri Jul 17 15:55:28 2026",
+    "hash": "8c085fc2c54e0c12c432100a112ea00b9994e2ab",
+    "message": "simulated",
+}
 
 
 class Site(Protocol):
@@ -149,6 +153,7 @@ class Module:
             self.run(script)
 
     def run(self, script: Script) -> Script:
+        self._scripts = [one for one in self._scripts if one.gi_frame is not None]  # without those at their end
         self._scripts.append(self.site.stage.start(script))
         return script
 
