@@ -13,7 +13,7 @@ from time import monotonic, time
 
 import structlog
 
-from bridge import __version__, configured, payload
+from bridge import __version__, configured
 from bridge.claims import Claims
 from bridge.commands import Ticket
 from bridge.device import Device
