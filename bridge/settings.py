@@ -30,7 +30,7 @@ PREFIX = "LAB2MQTT_"
 DOCKER_SECRETS = Path("/run/secrets")
 OTHER_VARIABLES = frozenset({
     "LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO",
-    "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7",
+    "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7", "LAB2MQTT_INSPECT_SCRIPT", "LAB2MQTT_LONG_TESTS",
 })  # fmt: skip
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
 _SERVICE_LINK = re.compile(r"LAB2MQTT_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")

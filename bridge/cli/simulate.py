@@ -47,6 +47,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         effects="di/1_03 is wired to do/1_01, di/2_01 to ro/2_02; ai/2_01 follows ao/2_01 slowly",
     ),
     "im7": Instrument("Zahner IM7", "bridge.simulators.im7", "/default", "im7"),
+    "ost": Instrument("OST observatory", "bridge.simulators.ost", "/", "observatory"),
     "zeiss_inspect": Instrument("ZEISS INSPECT", "bridge.simulators.zeiss_inspect", "/", "inspect"),
 }
 

@@ -26,6 +26,7 @@ from bridge.drivers.im7_stops import Stops
 from bridge.model import Command, Condition, Happened, Json, Outcome, Ready, Reply, Update
 
 _NORMAL = "NORMAL"
+_CRIPPLED = ("RECOVERY", "FAILSAFE")  # modes in which nothing can be measured
 _WAVES = "LIVE_DATA_WAVES"  # only a preview, and large
 
 
@@ -126,7 +127,7 @@ class IM7:
         state, reason = "", ""
         if self._requests.missed > 1:
             state, reason = "stuck", "the instrument is connected and does not answer requests"
-        elif self._mode != _NORMAL:
+        elif self._mode in _CRIPPLED:
             state, reason = self._mode.lower(), f"the instrument is in the mode {self._mode}"
         if state != self._condition:
             self._condition = state

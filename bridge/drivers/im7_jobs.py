@@ -199,6 +199,9 @@ class Jobs:
         for info in infos:
             yield from self.observe(info, now)
         yield from self.starts.listed(asked_at)
+        yield from self._live.resume(
+            {job.info.id: job.info for job in self._going.values() if job.info.state == "running"}
+        )
         if self._shown is None:
             newest = max(infos, key=lambda info: text(info.raw.get("created")), default=None)
             yield from self._show(None if newest is None else self._jobs.get(newest.id))

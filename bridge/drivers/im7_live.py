@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bridge.driver import Effect, Remember
-from bridge.drivers.im7_data import Header, live_eis_row, live_rows, read_header
-from bridge.drivers.im7_frames import Oddities, mapping, text
+from bridge.drivers.im7_data import WIDEST, Header, live_eis_row, live_rows, read_header
+from bridge.drivers.im7_frames import Oddities, mapping, plain, text
 from bridge.drivers.im7_job import JobInfo, duration, expected_rows
 from bridge.drivers.im7_options import IM7Options
 from bridge.drivers.im7_points import live_key, points
 from bridge.model import Block, Declared, Happened, Json, Update
 
 MEMORY = "live"  # the dimensions seen so far, so that their points outlive a connection
+HEADER_MEMORY = "header:"  # and a job's id: it is sent once, and its rows go on after a lost connection
 MOST_DIMENSIONS = 100
 _WIDEST_BLOCK = 16_384  # values of one block: about 300 KiB of JSON
 
@@ -33,7 +34,7 @@ class Open:
     info: JobInfo
     header: Header
     rows: list[list[float]] = field(default_factory=list)  # not yet reported
-    offset: int = 0  # rows reported
+    offset: int = 0  # rows reported on this connection
     dropped: int = 0
     flushed: float = -math.inf
 
@@ -45,6 +46,11 @@ class Live:
         self._strays = 0  # messages without a header, or with two
         known = mapping(memory.get(MEMORY))
         self._dimensions = {text(name): text(unit) for name, unit in known.items() if text(name)}
+        self._former = {
+            key.removeprefix(HEADER_MEMORY): content
+            for key, content in memory.items()
+            if key.startswith(HEADER_MEMORY) and content is not None
+        }
 
     def declare(self) -> Declared:
         return Declared(points(self._dimensions.items(), self._options.result_timeout))
@@ -57,6 +63,7 @@ class Live:
             return
         yield from self.close(info.id, now)
         self._open[info.id] = Open(info, header)
+        yield Remember(HEADER_MEMORY + info.id, plain(content, WIDEST))
         new = {
             name: unit
             for name, unit in zip(header.columns, header.units, strict=True)
@@ -90,11 +97,22 @@ class Live:
         if job.rows and now - job.flushed >= self._options.live_interval:
             yield from self._flush(job, now, enough)
 
+    def resume(self, running: Mapping[str, JobInfo]) -> Iterator[Effect]:
+        """What was measuring when the last connection was lost, and still runs, is measuring."""
+        former, self._former = self._former, {}
+        for job_id, content in former.items():
+            header = read_header(content)
+            if job_id in running and header is not None:
+                self._open.setdefault(job_id, Open(running[job_id], header))
+            elif job_id not in self._open:
+                yield Remember(HEADER_MEMORY + job_id, None)
+
     def close(self, job_id: str, now: float) -> Iterator[Effect]:
         """The job measures no more."""
         job = self._open.pop(job_id, None)
         if job is None:
             return
+        yield Remember(HEADER_MEMORY + job_id, None)
         if job.rows:
             yield from self._flush(job, now, len(job.rows))
         if job.dropped or self._strays:

@@ -20,6 +20,24 @@ _CALM = Policy(min_interval=0.5)
 _DIAGNOSTIC = Category.DIAGNOSTIC
 _CLASSES = {"V": "voltage", "A": "current", "Hz": "frequency", "s": "duration", "°C": "temperature"}
 
+# Dimensions that only an expert looks at, by the last word of their name; what else there is, is shown by default.
+_MINOR = frozenset(
+    {
+        "bandwith",
+        "debug",
+        "direction",
+        "drift",
+        "error",
+        "filter",
+        "gain",
+        "periods",
+        "shunt",
+        "thd",
+        "wave_id",
+        "wave_size",
+    }
+)
+
 _WORKSTATION = (
     Point("workstation/busy", Kind.BINARY, "Busy", device_class="running"),
     Point("workstation/mode", Kind.SENSOR, "Mode", text=True, category=_DIAGNOSTIC),
@@ -136,6 +154,7 @@ def _live(dimension: str, unit: str) -> Point:
         state_class="measurement",
         max_age=_STALE,
         policy=_CALM,
+        enabled=dimension.rpartition(" ")[2] not in _MINOR,
     )
 
 

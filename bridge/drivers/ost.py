@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from bridge.driver import Close, Effect, Effects, Frame, Plugin, ProtocolError, Send, Verdict
+from bridge.driver import Close, Effect, Effects, Frame, Plugin, ProtocolError, Verdict
 from bridge.drivers import ost_frames as frames
 from bridge.drivers import ost_system
 from bridge.drivers.ost_access import Access, Step
@@ -23,7 +23,7 @@ from bridge.drivers.ost_options import OstOptions
 from bridge.drivers.ost_panel import Panel
 from bridge.drivers.ost_turns import Turn, Turns
 from bridge.drivers.ost_values import text
-from bridge.model import Command, Condition, Happened, Json, Outcome, Ready, Reply
+from bridge.model import Command, Happened, Json, Outcome, Ready, Reply
 
 KEEPALIVE = 30.0  # seconds between signs of life
 _DUMP_AGAIN = 1.0, 10.0  # seconds: how soon a dump is asked for again, and how seldom
@@ -120,9 +120,7 @@ class Ost:
         """Ready when all of the first dump is told and the question of the login is settled."""
         if not self._ready and self._dumped and self._panel.complete and not self._access.asking:
             self._ready = True
-            yield Ready(
-                ost_system.information(self._tree.controller, self._tree.modules, self._access.grant)
-            )
+            yield Ready(ost_system.information(self._tree.controller, self._tree.modules, self._access.grant))
         if self._ready and not self._access.asking:
             again, replies = self._access.retries(now)
             yield from replies
@@ -246,8 +244,10 @@ class Ost:
 
     @property
     def busy(self) -> bool:
-        return not self._ready or len(self._turns) > 0 or self._access.asking or not self._panel.complete
+        return not self._ready or len(self._turns) > 0 or self._access.asking
 
 
 # The server stands still for up to 30 s while it connects to INDI, and a dump of a rig passes a megabyte.
-plugin = Plugin(OstOptions, Ost, ping=20.0, ping_timeout=75.0, greeting=75.0, frame_limit=64 << 20, touches=touches)
+plugin = Plugin(
+    OstOptions, Ost, ping=20.0, ping_timeout=75.0, greeting=75.0, frame_limit=64 << 20, touches=touches
+)

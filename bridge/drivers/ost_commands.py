@@ -231,9 +231,7 @@ def _element(prop: Property, key: str) -> Element:
     return prop.elements[key]
 
 
-def _checked(
-    name: str, prop: Property, values: Mapping[str, Json], module: Module, tree: Tree
-) -> dict[str, Json]:
+def _checked(name: str, prop: Property, values: Mapping[str, Json], module: Module, tree: Tree) -> dict[str, Json]:
     """Values by element as OST wants them; ValueError names the first that is wrong."""
     checked: dict[str, Json] = {}
     for key, value in values.items():
@@ -245,7 +243,9 @@ def _checked(
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
     if prop.rule in (0, 1) and sum(value is True for value in checked.values()) > 1:
-        raise ValueError(f"only one of {', '.join(key for key, value in checked.items() if value is True)} can be on")
+        raise ValueError(
+            f"only one of {', '.join(key for key, value in checked.items() if value is True)} can be on"
+        )
     return checked
 
 

@@ -112,7 +112,7 @@ class Change(Struct, frozen=True):
     shape: bool = False
 
 
-class Unknown(LookupError):  # noqa: N818  (no error: the server knows more than this tree)
+class Unknown(LookupError):
     """It is about something that this tree does not have: a dump will tell."""
 
 

@@ -17,7 +17,9 @@ class OstOptions(BaseModel):
     language: str = Field(
         "en", pattern=r"^[a-z]{2}(_[A-Z]{2})?$", description="of the labels and of the server's messages"
     )
-    login_user: str | None = Field(None, min_length=1, max_length=256, description="OST's user, for a login if needed")
+    login_user: str | None = Field(
+        None, min_length=1, max_length=256, description="OST's user, for a login if needed"
+    )
     login_password: SecretStr | None = Field(None, description="that user's password")
     include: tuple[str, ...] = Field(
         (), description="patterns of keys (MyFocuser/parameters/*) that are shown beside the usual ones"
@@ -27,7 +29,10 @@ class OstOptions(BaseModel):
         (), description="patterns of keys whose list is only a suggestion: texts instead of choices"
     )
     hidden_limit: int = Field(
-        250, ge=0, le=100_000, description="a module with more unusual elements than this shows only the usual ones"
+        250,
+        ge=0,
+        le=100_000,
+        description="a module with more unusual elements than this shows only the usual ones",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical", "off"] = Field(
         "warning", description="log entries from this level on become events"

@@ -27,6 +27,7 @@ class Panel:
         self.tree = tree
         known = memory.get(MEMORY)
         self._before = {str(name) for name in known if name} if isinstance(known, list) else set()
+        self._saved = set(self._before)
         self._targets: dict[str, dict[str, Target]] = {}  # by module and key
         self._by_prop: dict[tuple[str, str], list[Target]] = {}
         self._owner: dict[str, str] = {}  # key to module
@@ -88,6 +89,7 @@ class Panel:
             if not self._shape:
                 yield from self._values(list(self._dirty))
         yield from self._leave(now)
+        yield from self._remember()
 
     def show(self, module: str, now: float) -> Iterator[Effect]:
         """What changed of one module, now: an answer about it follows."""
@@ -146,10 +148,9 @@ class Panel:
                 if told is None or self._shown.get(target.point.key) == told:
                     continue
                 point = target.point
-                if point.choices and isinstance(told[0], str) and told[0] not in point.choices:
-                    self._shape[place[0]] = None  # a value that is in no list: one more choice
-                    self._flush_at = -math.inf
-                    continue
+                if module is not None and isinstance(told[0], str) and told[0] not in (point.choices or told):
+                    yield from self._declare(place[0], module)  # it is in no list: one more choice
+                    break
                 self._shown[point.key] = told
                 yield Update(point.key, told[0], told[1])
 
@@ -159,12 +160,9 @@ class Panel:
         self._leaving.pop(name, None)
         label = module_name(name, module)
         if self._names.get(name) != label:
-            new = name not in self._names
             self._names[name] = label
+            self._before.add(name)
             yield GroupStatus(name, GroupState.ONLINE, name=label)
-            if new and name not in self._before:
-                self._before.add(name)
-                yield self._remember()
 
     def _depart(self, name: str, now: float) -> Iterator[Effect]:
         label = self._names.pop(name, "")
@@ -181,8 +179,9 @@ class Panel:
             self._before.discard(name)
             self._points.pop(name, None)
             yield GroupStatus(name, GroupState.GONE)
-            yield self._remember()
 
-    def _remember(self) -> Remember:
+    def _remember(self) -> Iterator[Remember]:
         """So that the next connection knows what must go if it is not there any more."""
-        return Remember(MEMORY, sorted(self._before))
+        if not self._shape and self._before != self._saved:
+            self._saved = set(self._before)
+            yield Remember(MEMORY, sorted(self._before))

@@ -99,7 +99,12 @@ def _profile(key: str, module: Module) -> Iterator[Target]:
     if not names:
         return
     base = Point(
-        point_key(key, "profile"), Kind.CHOICE, "Profile", group=key, category=Category.CONFIGURATION, timeout=TIMEOUT
+        point_key(key, "profile"),
+        Kind.CHOICE,
+        "Profile",
+        group=key,
+        category=Category.CONFIGURATION,
+        timeout=TIMEOUT,
     )
     yield Target(
         replace(base, choices=tuple(names)),

@@ -91,7 +91,9 @@ class Turns:
         self._out.append((None, now))
         yield Send(KEEPALIVE)
 
-    def send(self, command: Command, order: Order, tree: Tree, now: float, *, again: bool = False) -> Iterator[Effect]:
+    def send(
+        self, command: Command, order: Order, tree: Tree, now: float, *, again: bool = False
+    ) -> Iterator[Effect]:
         due = math.inf if command.timeout is None else now + command.timeout
         turn = Turn(command, order, now, due, again)
         turn.shown_before = bool(order.values) and all(
@@ -110,7 +112,9 @@ class Turns:
         for turn, _ in self._out:
             if turn is not None and not turn.answered and turn.due <= now:
                 turn.answered = True
-                yield Reply(turn.command.id, Outcome.UNKNOWN, "OST has not come to it in time: look before repeating")
+                yield Reply(
+                    turn.command.id, Outcome.UNKNOWN, "OST has not come to it in time: look before repeating"
+                )
 
     def dead(self, now: float) -> bool:
         return bool(self._out) and now - self._out[0][1] >= SILENCE

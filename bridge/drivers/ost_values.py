@@ -1,10 +1,10 @@
-"""OST's values as scalars, and what users want as OST's values: checked here, for the server coerces and stores."""
+"""OST's values as scalars, and wishes as OST's values: checked here, for the server coerces and stores."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from zlib import crc32
 
@@ -227,9 +227,8 @@ def limits(element: Element) -> tuple[float | None, float | None]:
 def _when(kind: str, value: Json) -> Json:
     """From ISO 8601 or OST's own object."""
     if isinstance(value, str):
-        parse = {"date": date.fromisoformat, "time": time.fromisoformat, "datetime": datetime.fromisoformat}[kind]
         try:
-            moment: date | time | datetime = parse(value)
+            moment: date | time | datetime = _PARSE[kind](value)
         except ValueError:
             raise ValueError(f"{value!r} is no {kind} like {_EXAMPLES[kind]}") from None
         if getattr(moment, "tzinfo", None) is not None:
@@ -244,6 +243,11 @@ def _when(kind: str, value: Json) -> Json:
     return _fields(moment)
 
 
+_PARSE: Mapping[str, Callable[[str], date | time | datetime]] = {
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "datetime": datetime.fromisoformat,
+}
 _EXAMPLES = {"date": "2026-11-21", "time": "22:30:00", "datetime": "2026-11-21T22:30:00"}
 
 

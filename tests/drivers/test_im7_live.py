@@ -148,6 +148,24 @@ def test_rows_without_a_header_belong_to_nobody() -> None:
     assert [happened.name for happened in talk.of(Happened) if happened.key is None] == ["unexpected"]
 
 
+def test_rows_go_on_after_a_lost_connection() -> None:
+    first = measuring()
+    first.hear(rows([0.5, 1, 2, 3]))
+    second = first.again(jobs=[first.described(status="RUNNING")])
+    second.hear(rows([1.0, 1, 2, 3]))
+    (block,) = second.blocks
+    assert (block.job, block.columns) == ("j1", ("time", "voltage", "current", "shunt"))
+    second.done(ended())
+    assert Remember("header:j1", None) in second.events
+
+
+def test_a_job_that_ended_meanwhile_measures_no_more() -> None:
+    second = measuring().again(jobs=[ended(job_meta={"mqtt_id": "c1"})])
+    assert Remember("header:j1", None) in second.events
+    second.hear(rows([1.0, 1, 2, 3]))
+    assert not second.blocks
+
+
 def test_rows_of_two_jobs_at_once_belong_to_nobody() -> None:
     talk = measuring()
     talk.hear(event("LIVE_DATA_HEADER", header=DC, job_info=info("j2", "RUNNING")))

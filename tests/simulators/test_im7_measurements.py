@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from bridge.simulators.im7.orders import Order, order_of
 from bridge.simulators.im7.recording import Recording
 from tests.simulators.im7_client import EIS, OCV, POGA, RANGE, SWITCH_ON
 
+DATA = Path(__file__).parents[1] / "data" / "im7"
 RANGED = {"autorange": True, "current_range": 0.01}
 CV = {
     "start_value": 0.0, "first_vertex": 0.6, "second_vertex": -0.2, "end_value": 0.0, "scan_rate": 0.1,
@@ -280,6 +285,46 @@ def test_parameters_are_refused_by_number(kind: str, parameters: dict[str, Any],
 )
 def test_misconfigured_stop_conditions(kind: str, stop: tuple[str, dict[str, Any]]) -> None:
     assert refusal(kind, OCV if kind == "ocv" else EIS, stop) == 65536
+
+
+REQUESTS = [
+    json.loads(json.loads(line)["text"])["job"]
+    for line in (DATA / "job_requests_all_types.jsonl").read_text().splitlines()
+    if "check_parameters" in line
+]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The ways to every part of a JSON value."""
+    match value:
+        case dict():
+            items: Any = value.items()
+        case list():
+            items = enumerate(value)
+        case _:
+            items = ()
+    for key, part in items:
+        yield (*path, key)
+        yield from places(part, (*path, key))
+
+
+@given(st.data())
+def test_whatever_is_asked_for_is_accepted_or_refused(data: st.DataObject) -> None:
+    wanted = copy.deepcopy(data.draw(st.sampled_from(REQUESTS)))
+    *way, last = data.draw(st.sampled_from(list(places(wanted))))
+    part: Any = wanted
+    for key in way:
+        part = part[key]
+    part[last] = data.draw(ANYTHING)
+    try:
+        accepted = order_of({"job": wanted})
+    except Refused:
+        return
+    assert accepted.type == wanted["type"]
 
 
 def test_a_stop_condition_without_its_limit() -> None:

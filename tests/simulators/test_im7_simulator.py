@@ -249,6 +249,16 @@ async def test_stop_with_flush_cancels_what_waits() -> None:
         assert "None" not in client.replies, "without request_id there is no reply"
 
 
+@pytest.mark.parametrize(("queue", "detail"), [("continue", "STOPPED_BY_USER"), ("flush", "CANCELLED_BEFORE_RUN")])
+@pytest.mark.asyncio
+async def test_a_stop_that_comes_before_the_job_has_begun(queue: str, detail: str) -> None:
+    async with simulated(Im7Simulator()) as (_, client):
+        started = await client.send("/job/start", job=job("ocv", LONG))
+        await client.ask("/stop", queue=queue)
+        job_id = (await client.reply(started))["job_info"]["job_id"]
+        assert (await client.done(job_id))["job_info"]["status_detail"] in {detail, "STOPPED_BY_USER"}
+
+
 @pytest.mark.asyncio
 async def test_bypassing_the_queue() -> None:
     async with simulated(Im7Simulator(queue=0)) as (_, client):

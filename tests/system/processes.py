@@ -26,6 +26,9 @@ FAULTS = ("Traceback", "fault of ours", "was never retrieved", "never awaited") 
 class Process:
     """One command line that can be started again and again; all its lives write to one log."""
 
+    program: Sequence[str] = (sys.executable,)  # what the arguments are given to, and where it runs
+    working_directory = REPOSITORY
+
     def __init__(self, name: str, directory: Path, arguments: Sequence[str]) -> None:
         self.name, self._arguments = name, arguments
         self._log_file = directory / f"{name}.log"
@@ -60,7 +63,11 @@ class Process:
         environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONDEVMODE": "1"}
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *self._arguments], stdout=log, stderr=log, env=environment, cwd=REPOSITORY
+                [*self.program, *self._arguments],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.working_directory,
             )
 
     def kill(self) -> None:

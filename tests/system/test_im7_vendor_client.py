@@ -30,15 +30,17 @@ TOLD_BY_ALL = {
 }  # fmt: skip
 
 
-def python_of(protocol: int) -> str:
-    """The Python that has the client of this generation; skips the test without."""
-    variable = f"LAB2MQTT_ZAHNER_LINK_{protocol}"
-    if not (python := os.environ.get(variable)):
-        pytest.skip(f"{variable} does not name a Python that has the vendor's client")
-    return python
+@pytest.fixture(params=[12, 7])
+def protocol(request: pytest.FixtureRequest) -> int:
+    """Each generation of which the client is there."""
+    version: int = request.param
+    if not os.environ.get(variable_of(version)):
+        pytest.skip(f"{variable_of(version)} does not name a Python that has the vendor's client")
+    return version
 
 
-generations = pytest.mark.parametrize("protocol", [12, 7])
+def variable_of(protocol: int) -> str:
+    return f"LAB2MQTT_ZAHNER_LINK_{protocol}"
 
 
 @asynccontextmanager
@@ -47,7 +49,9 @@ async def client(
 ) -> AsyncIterator[Process]:
     """The vendor's client in a process of its own; killed if it hangs."""
     arguments = (str(CLIENT), command, str(server.port), str(directory), *login)
-    process = await asyncio.create_subprocess_exec(python_of(protocol), *arguments, stdin=PIPE, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        os.environ[variable_of(protocol)], *arguments, stdin=PIPE, stdout=PIPE
+    )
     try:
         async with asyncio.timeout(PATIENCE):
             yield process
@@ -79,7 +83,6 @@ def tracks(simulator: Im7Simulator, job_id: str) -> list[list[float]]:
     return columns
 
 
-@generations
 @pytest.mark.asyncio
 async def test_a_whole_session(protocol: int, tmp_path: Path) -> None:
     simulator = Im7Simulator(protocol=protocol, loss=0.3)
@@ -145,7 +148,6 @@ async def test_a_whole_session(protocol: int, tmp_path: Path) -> None:
         assert report["statuses"][:3] == ["PENDING", "RUNNING", "FINISHED"]
 
 
-@generations
 @pytest.mark.asyncio
 async def test_the_client_notices_when_tcp_ends_in_the_middle_of_a_job(protocol: int, tmp_path: Path) -> None:
     simulator = Im7Simulator(protocol=protocol)
@@ -158,7 +160,6 @@ async def test_the_client_notices_when_tcp_ends_in_the_middle_of_a_job(protocol:
         assert simulator.instrument.running, "the job goes on"
 
 
-@generations
 @pytest.mark.asyncio
 async def test_login(protocol: int, tmp_path: Path) -> None:
     async with serve(Im7Simulator(protocol=protocol, user="lab", password="secret")) as server:
@@ -167,14 +168,12 @@ async def test_login(protocol: int, tmp_path: Path) -> None:
                 assert (await report_of(process))["connected"] == connected
 
 
-@generations
 @pytest.mark.asyncio
 async def test_the_other_generation_is_refused(protocol: int, tmp_path: Path) -> None:
     async with serve(Im7Simulator(protocol=2)) as server, client(protocol, "connect", server, tmp_path) as process:
         assert (await report_of(process))["connected"] == 4108
 
 
-@generations
 @pytest.mark.asyncio
 async def test_the_client_answers_pings_and_hears_of_jobs_that_others_started(
     protocol: int, tmp_path: Path

@@ -109,7 +109,7 @@ class Instrument:
     def stop(self, *, flush: bool) -> None:
         """End what runs now; with `flush` also what waits. Jobs that bypass the queue are stopped, too."""
         self.counts["/stop"] += 1
-        for job in self.running:
+        for job in self.running or [job for job in list(self.queue)[:1] if not flush]:  # it is about to run
             job.interrupt(STOPPED)
         while flush and self.queue:
             self._finish(self.queue.popleft(), CANCELLED)

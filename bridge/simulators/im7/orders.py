@@ -130,7 +130,7 @@ def _stop(given: object) -> StopCondition:
     for name in ("for_dimension", "over_dimension"):
         if parameters.get(name, "time") not in DIMENSIONS:
             raise Refused("STOP_CONDITION_MISCONFIGURED", kind, f"{name} {parameters[name]}")
-    limits = {name: float(value) for name, value in parameters.items() if not isinstance(value, str)}
+    limits = {name: float(parameters[name]) for name in STOPS[kind] if not name.endswith("_dimension")}
     if limits.get("minimum", 0.0) > limits.get("maximum", limits.get("minimum", 0.0)):
         raise Refused("STOP_CONDITION_MISCONFIGURED", kind, "minimum is greater than maximum")
     return StopCondition(kind, parameters["for_dimension"], limits, parameters.get("over_dimension", "time"))

@@ -20,7 +20,9 @@ class Number:
     is_optional: bool = False
 
     def __call__(self, name: str, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Refused("PARAMETER_IS_NOT_A_NUMBER", name)
+        if isinstance(value, float) and math.isnan(value):
             raise Refused("PARAMETER_IS_NOT_A_NUMBER", name)
         if value < self.low:
             raise Refused("PARAMETER_VALUE_TOO_LOW", name, value, self.low)

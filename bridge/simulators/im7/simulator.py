@@ -56,7 +56,18 @@ class Im7Simulator:
         self._visitors = Visitors()
         self.instrument = Instrument(
             Temper(
-                protocol, speed, queue, bypass, jobs, results, loss, live_rows, limit_status, twice, names, seed
+                protocol=protocol,
+                speed=speed,
+                queue=queue,
+                bypass=bypass,
+                jobs=jobs,
+                results=results,
+                loss=loss,
+                live_rows=live_rows,
+                limit_status=limit_status,
+                tells_twice=twice,
+                channels=names,
+                seed=seed,
             ),
             self._visitors.publish,
         )

@@ -99,8 +99,7 @@ class Allsky(Equipped):
         self.state("actions", 2)
         self.signal("loopstarted", "Loop started", 2, "looping")
         while True:
-            delay = self.properties["parms"].elements["delay"].value
-            yield float(delay) if isinstance(delay, int | float) else 5.0
+            yield self.properties["parms"].number("delay")
             self.shoot()
             self.put("keogram", image1=picture_value(f"{self.key}Keogram", width=600, height=300))
 

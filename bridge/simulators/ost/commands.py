@@ -1,4 +1,4 @@
-"""What each root key does, with the checks in the real server's order: text, grant, structure, module, property."""
+"""What each root key does, with the checks in the real server's order: structure, module, property, value."""
 
 from bridge.simulators.ost import edits
 from bridge.simulators.ost.frames import JsonObject

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from bridge.simulators.ost.declare import listed, number, text, whole
 from bridge.simulators.ost.equipment import DEVICES, Equipped, indi, interface
-from bridge.simulators.ost.frames import JsonObject
 from bridge.simulators.ost.model import Grid, Property
 from bridge.simulators.ost.module import Site
 
@@ -78,11 +77,6 @@ class Datastore(Equipped):
             self.site.relist(prop, self.names(prop))
 
     def names(self, prop: str) -> list[str]:
-        grid = self.properties[prop].grid
-        if grid is None:
-            return []
+        grid = self.grid(prop)
         column = grid.headers.index("name")
         return [str(row[column]) for row in grid.rows]
-
-    def dumped(self, language: str) -> JsonObject:
-        return super().dumped(language)

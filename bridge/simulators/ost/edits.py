@@ -18,7 +18,7 @@ def set_one(module: Module, prop: str, element: str, value: object) -> None:
     try:
         new = target.taken(value)
     except NotTaken as refusal:
-        module.log(refusal.level, f"{prop} - {element} - {refusal}")
+        module.log(refusal.level, f"{prop} - {refusal}")
         return
     if target.kind == "bool" and held.rule != 2:
         if held.rule == 0 and not new:
@@ -55,9 +55,6 @@ def set_all(module: Module, prop: str, values: Mapping[str, object]) -> None:
 
 def edit_grid(module: Module, command: str, prop: str, body: Mapping[str, object]) -> None:
     """GC GU GF GD GH GB GR, on a property that has a grid."""
-    grid = module.properties[prop].grid
-    if grid is None:
-        return
     index = body.get("i")
     line = index if isinstance(index, int) else -1
     fields = body.get("e")
@@ -71,8 +68,8 @@ def edit_grid(module: Module, command: str, prop: str, body: Mapping[str, object
             case "GF":
                 _fetch(module, prop, line)
             case "GD":
-                _existing(grid, line, "delete")
-                del grid.rows[line]
+                _existing(module.grid(prop), line, "delete")
+                del module.grid(prop).rows[line]
                 module.tell(frames.LINE_GONE, prop, {"i": line})
             case "GH" | "GB":
                 _swap(module, prop, line, line - 1 if command == "GH" else line + 1)
@@ -94,36 +91,32 @@ def _create(module: Module, prop: str, values: JsonObject) -> None:
 
 
 def _update(module: Module, prop: str, line: int, values: JsonObject) -> None:
-    held = module.properties[prop]
-    assert held.grid is not None
-    _existing(held.grid, line, "update")
+    grid = module.grid(prop)
+    _existing(grid, line, "update")
     _complete(module, prop, values, "updateLine")
-    row = held.grid.line(line)
-    for key, element in held.settable():
+    row = grid.line(line)
+    for key, element in module.properties[prop].settable():
         if key in row:
             row[key] = element.taken(values[key])
-    held.grid.rows[line] = [row[name] for name in held.grid.headers]
+    grid.rows[line] = [row[name] for name in grid.headers]
     module.tell(frames.LINE_CHANGED, prop, {"i": line, "values": row})
 
 
 def _fetch(module: Module, prop: str, line: int) -> None:
-    held = module.properties[prop]
-    assert held.grid is not None
-    _existing(held.grid, line, "fetch")
-    for key, value in held.grid.line(line).items():
-        held.elements[key].value = value
+    grid = module.grid(prop)
+    _existing(grid, line, "fetch")
+    for key, value in grid.line(line).items():
+        module.properties[prop].elements[key].value = value
         module.show(prop)
 
 
 def _swap(module: Module, prop: str, line: int, other: int) -> None:
     """The whole property is sent again."""
-    held = module.properties[prop]
-    assert held.grid is not None
-    rows = held.grid.rows
+    rows = module.grid(prop).rows
     if not (0 <= line < len(rows) and 0 <= other < len(rows)):
         raise NotTaken(2, f"Can't swap lines {line}/{other}")
     rows[line], rows[other] = rows[other], rows[line]
-    module.tell(frames.PROPERTY, prop, held.dumped("en"))
+    module.tell(frames.PROPERTY, prop, module.properties[prop].dumped("en"))
 
 
 def _complete(module: Module, prop: str, values: JsonObject, what: str) -> None:
@@ -137,7 +130,7 @@ def _existing(grid: Grid, line: int, what: str) -> None:
         raise NotTaken(2, f"Can't {what} line {line} >= {len(grid.rows)}")
 
 
-# --- profiles -------------------------------------------------------------------------------------------------------
+# --- profiles -----------------------------------------------------------------------------------------------
 
 
 def keep_profile(module: Module, name: str) -> None:

@@ -105,9 +105,8 @@ class Focuser(Equipped):
             self.state(prop, 0)
 
     def _focus(self) -> Script:
-        parameters = self.properties["parameters"].values()
-        start, gap, rounds = (parameters[name] for name in ("startpos", "steps", "iterations"))
-        assert isinstance(start, int) and isinstance(gap, int) and isinstance(rounds, int)
+        parameters = self.properties["parameters"]
+        start, gap, rounds = (int(parameters.number(name)) for name in ("startpos", "steps", "iterations"))
         self.is_busy = True
         self.state("actions", 2)
         self.log(1, "Start focus")
@@ -130,8 +129,7 @@ class Focuser(Equipped):
         self._finish()
 
     def _measured(self, position: int, iteration: int) -> Script:
-        exposure = self.properties["parms"].elements["exposure"].value
-        assert isinstance(exposure, int | float)
+        exposure = self.properties["parms"].number("exposure")
         hfr = round(1.8 + abs(position - BEST) / 2500, 3)
         self.log(1, f"Exposure {exposure:f}")
         self.put("values", focpos=position, iteration=iteration)

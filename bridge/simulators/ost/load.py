@@ -10,7 +10,7 @@ from bridge.simulators.ost.stage import Script
 
 PER_PROPERTY = 10
 PER_MODULE = 1000
-HINT = "One of many elements that a load test has asked for; this text makes it as long as real ones are. " * 2
+HINT = "One of many elements that a load test has asked for; this text makes it as long as real ones are. " * 3
 ROUND = 0.02  # seconds between two bursts of updates
 ROUNDS = 250  # bursts before looking for new modules
 

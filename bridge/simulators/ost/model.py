@@ -105,6 +105,11 @@ class Property:
     def settable(self) -> Iterator[tuple[str, Element]]:
         return ((key, element) for key, element in self.elements.items() if element.is_settable)
 
+    def number(self, key: str) -> float:
+        """The value of a number; 0 for what is none."""
+        value = self.elements[key].value
+        return value if isinstance(value, int | float) else 0
+
     def bools_but(self, key: str) -> Iterator[Element]:
         return (one for name, one in self.elements.items() if one.kind == "bool" and name != key)
 

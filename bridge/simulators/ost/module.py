@@ -6,8 +6,8 @@ from typing import ClassVar, Protocol
 from bridge.simulators.ost import frames
 from bridge.simulators.ost.files import Files
 from bridge.simulators.ost.frames import JsonObject
-from bridge.simulators.ost.model import Property
-from bridge.simulators.ost.stage import Script, Stage
+from bridge.simulators.ost.model import Grid, Property
+from bridge.simulators.ost.stage import Script, Stage, is_over
 from bridge.simulators.ost.weather import Weather
 from bridge.simulators.ost.wire import Wire
 
@@ -120,23 +120,26 @@ class Module:
             self.lists[name] = {**base, "values": values}
             self.site.wire.broadcast(frames.LIST, {self.key: {"l": {told: self.lists[name]}}})
 
-    def empty_grid(self, prop: str) -> None:
+    def grid(self, prop: str) -> Grid:
+        """The grid of a property that has one."""
         grid = self.properties[prop].grid
-        if grid is not None:
-            grid.rows.clear()
-            self.tell(frames.GRID_EMPTY, prop, {})
+        if grid is None:
+            raise LookupError(f"{prop} has no grid")
+        return grid
+
+    def empty_grid(self, prop: str) -> None:
+        self.grid(prop).rows.clear()
+        self.tell(frames.GRID_EMPTY, prop, {})
 
     def add_line(self, prop: str) -> None:
         """Append what the elements hold; a full grid loses its first line before."""
-        held = self.properties[prop]
-        if held.grid is None:
-            return
-        if len(held.grid.rows) >= held.grid.limit:
-            del held.grid.rows[0]
+        grid = self.grid(prop)
+        if len(grid.rows) >= grid.limit:
+            del grid.rows[0]
             self.tell(frames.LINE_GONE, prop, {"i": 0})
-        held.grid.rows.append([held.elements[name].value for name in held.grid.headers])
-        last = len(held.grid.rows) - 1
-        self.tell(frames.LINE_NEW, prop, {"i": last, "values": held.grid.line(last)})
+        grid.rows.append([self.properties[prop].elements[name].value for name in grid.headers])
+        last = len(grid.rows) - 1
+        self.tell(frames.LINE_NEW, prop, {"i": last, "values": grid.line(last)})
 
     def create(self, prop: str, held: Property) -> None:
         self.properties = dict(sorted({**self.properties, prop: held}.items()))
@@ -153,7 +156,7 @@ class Module:
             self.run(script)
 
     def run(self, script: Script) -> Script:
-        self._scripts = [one for one in self._scripts if one.gi_frame is not None]  # without those at their end
+        self._scripts = [one for one in self._scripts if not is_over(one)]
         self._scripts.append(self.site.stage.start(script))
         return script
 

@@ -86,10 +86,10 @@ class Navigator(Equipped):
             return
         if element == "gototarget":
             self.state("actions", 2)
-            target = self.properties["target"].values()
-            self.log(1, f"Slewing to {target['targetname']}")
+            target = self.properties["target"]
+            self.log(1, f"Slewing to {target.elements['targetname'].value}")
             self.signal("slewing", "Slewing", 2, "slewing")
-            self._goal = _number(target["targetra"]), _number(target["targetde"])
+            self._goal = target.number("targetra"), target.number("targetde")
         elif element == "abortnavigator":
             self._goal = None
             self.signal("navigatoraborted", "Aborted", 1, "idle")
@@ -99,8 +99,8 @@ class Navigator(Equipped):
         left = SLEW
         while True:
             yield PERIOD
-            position = self.properties["mountposition"].values()
-            ra, de = _number(position["RA"]), _number(position["DEC"])
+            position = self.properties["mountposition"]
+            ra, de = position.number("RA"), position.number("DEC")
             if self._goal is None:
                 left = SLEW
                 ra = (ra + SIDEREAL) % 24
@@ -112,7 +112,3 @@ class Navigator(Equipped):
                 self._goal = None
                 self.signal("navigatordone", "Target reached", 1, "idle")
                 self.state("actions", 1)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

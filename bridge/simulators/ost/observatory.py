@@ -24,7 +24,7 @@ from bridge.simulators.ost.weather import Weather
 from bridge.simulators.ost.wire import Wire
 
 KINDS = (Allsky, Dummy, Focuser, Guider, Indipanel, Navigator, Parkmanager, Planner, Sequencer)
-LIBRARIES: Mapping[str, type[Module]] = {kind.library: kind for kind in KINDS}
+LIBRARIES: Mapping[str, Callable[[str, "Observatory", str], Module]] = {kind.library: kind for kind in KINDS}
 USUAL = ("Focuser", "Guider", "Navigator", "Planner", "Sequencer", "Parkmanager", "Allsky")
 WATCH = 10.0  # seconds between two looks at the computer itself
 
@@ -56,8 +56,8 @@ class Observatory:
 
     def live(self, elements: int = 0, updates: float = 0.0) -> None:
         """Let time begin; with so many more elements, and updates per second."""
-        for module in load.modules(self, elements):
-            self._add(module)
+        for filler in load.modules(self, elements):
+            self._add(filler)
         for module in list(self.modules.values()):
             module.open()
         self.stage.start(self._watch())
@@ -83,7 +83,7 @@ class Observatory:
         if key in self.modules:
             self.wire.log("CT", 3, f"Module {key} already loaded - can't load twice")
             return
-        module = LIBRARIES[library](label, self, profile)  # type: ignore[call-arg]
+        module = LIBRARIES[library](label, self, profile)
         self._add(module)
         if not is_start:
             self.wire.broadcast(frames.MODULE, {key: module.dumped("en")})
@@ -215,8 +215,8 @@ class Observatory:
                 ],
                 "indiserver": self.indi_server,
                 "libraries": {
-                    f"libost{name}": infos(f"libost{name}", "") | {"description": kind.description}
-                    for name, kind in LIBRARIES.items()
+                    f"libost{kind.library}": infos(kind.library, "") | {"description": kind.description}
+                    for kind in KINDS
                 },
                 "profiles": profiles_of(self.modules),
                 "systemwatcher": self._system(),

@@ -6,7 +6,7 @@ from bridge.simulators.ost.declare import clock, light, number, switch
 from bridge.simulators.ost.equipment import Equipped, coming, indi, location
 from bridge.simulators.ost.model import Property
 from bridge.simulators.ost.module import Site
-from bridge.simulators.ost.stage import Script
+from bridge.simulators.ost.stage import Script, is_over
 
 ROOF_TIME = 5.0  # seconds that the shutter takes
 LOOK = 5.0  # seconds between two looks at the weather; the states are repeated without change
@@ -119,7 +119,7 @@ class Parkmanager(Equipped):
             self.show("mountstate")
             self.show("domestate")
             self.put("weatherstate", **{"global": 3 if rains else 1})
-            if rains and not dome and self._must_be_ok() and (self._job is None or self._job.gi_frame is None):
+            if rains and not dome and self._must_be_ok() and (self._job is None or is_over(self._job)):
                 self.log(2, "Weather is not OK, closing")
                 self._move(closed=True)
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from bridge.simulators.ost.declare import listed, number, progress, text, whole
 from bridge.simulators.ost.equipment import Equipped, actions, indi, location
+from bridge.simulators.ost.frames import LINE_CHANGED
 from bridge.simulators.ost.model import Grid, Property
 from bridge.simulators.ost.module import Site
 from bridge.simulators.ost.stage import Script
@@ -93,10 +94,8 @@ class Planner(Equipped):
     def _plan(self) -> Script:
         self.state("actions", 2)
         self.log(1, "Planner started")
-        grid = self.properties["planning"].grid
-        assert grid is not None
-        for index in range(len(grid.rows)):
-            target = grid.line(index)
+        grid = self.grid("planning")
+        for index, target in enumerate([grid.line(index) for index in range(len(grid.rows))]):
             for second in range(TARGET_TIME):
                 percent = round(100 * second / TARGET_TIME)
                 self._progress(str(target["object"]), percent)
@@ -109,10 +108,10 @@ class Planner(Equipped):
         self.state("actions", 1)
 
     def _show_line(self, index: int, words: str, percent: int) -> None:
-        grid = self.properties["planning"].grid
-        if grid is not None and index < len(grid.rows):
+        grid = self.grid("planning")
+        if index < len(grid.rows):  # nobody deleted it meanwhile
             grid.rows[index][grid.headers.index("progress")] = {"dynlabel": words, "value": percent}
-            self.tell("gu-grid update line", "planning", {"i": index, "values": grid.line(index)})
+            self.tell(LINE_CHANGED, "planning", {"i": index, "values": grid.line(index)})
 
     def _progress(self, words: str, percent: int) -> None:
         self.put("progress", **{"global": {"dynlabel": words, "value": percent}})

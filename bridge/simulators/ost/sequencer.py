@@ -109,30 +109,27 @@ class Sequencer(Equipped):
 
     def _sequence(self) -> Script:
         self.state("actions", 2)
-        grid = self.properties["sequence"].grid
-        assert grid is not None
+        grid = self.grid("sequence")
         lines = [grid.line(index) for index in range(len(grid.rows))]
-        shots = [(str(line["filter"]), _seconds(line["exposure"])) for line in lines for _ in range(_count(line))]
-        total = sum(exposure for _, exposure in shots)
+        shots = [line for line in lines for _ in range(_whole(line["count"]))]
+        total = sum(_whole(line["exposure"]) for line in shots)
         for line in lines:  # it walks through its own grid to know the total
             self.put("sequence", **line)
         self.put(
             "progress", theoreticaltotal=_minutes(total), theoreticalremaining=_minutes(total), realelapsed="0:00"
         )
         self.signal("startsequence", "Start sequence", 2, "running")
-        elapsed, done, current = 0.0, 0, ""
-        for chosen, exposure in shots:
-            if chosen != current:
-                current = chosen
-                yield from self._filter(chosen)
-            while exposure > 0:
+        elapsed, current = 0, ""
+        for done, line in enumerate(shots):
+            if line["filter"] != current:
+                current = str(line["filter"])
+                yield from self._filter(current)
+            for _ in range(_whole(line["exposure"])):
                 yield 1.0
-                exposure -= 1.0
-                elapsed += 1.0
+                elapsed += 1
                 self._show_progress(done, len(shots), elapsed, total)
-            done += 1
             self.shoot()
-            self._show_progress(done, len(shots), elapsed, total)
+            self._show_progress(done + 1, len(shots), elapsed, total)
         self.signal("sequencedone", "Sequence done", 1, "idle")
         self.state("actions", 1)
         self.log(1, "Sequence completed")
@@ -163,10 +160,5 @@ class Sequencer(Equipped):
         )
 
 
-def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _count(line: dict[str, object]) -> int:
-    count = line["count"]
-    return count if isinstance(count, int) else 0
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

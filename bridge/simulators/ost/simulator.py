@@ -65,7 +65,7 @@ class OstSimulator:
     # --- the server's side --------------------------------------------------------------------------------------
 
     def respond(self, connection: Connection) -> Reply | None:
-        """WebSocket on any path; over plain HTTP only the pictures (the real ones have a web server of their own)."""
+        """WebSocket on any path; plain HTTP for the pictures, which really have a web server of their own."""
         if connection.headers.get("Upgrade", "").lower() == "websocket":
             return None
         path = unquote(urlsplit(connection.path).path)
@@ -224,11 +224,11 @@ class OstSimulator:
         """Forget what this address (or every one) may do, as when another client of it leaves."""
         self.grants.lose(address)
 
-    def put(self, module: str, property: str, element: str, value: str) -> None:
+    def put(self, module: str, prop: str, element: str, value: str) -> None:
         """Give an element a value, by itself; numbers and true or false are taken as such."""
-        held = self.observatory.modules[module].properties[property].elements[element]
+        held = self.observatory.modules[module].properties[prop].elements[element]
         held.value = held.taken(value)
-        self.observatory.modules[module].show(property)
+        self.observatory.modules[module].show(prop)
 
     def rain(self, on: bool = True) -> None:
         """It rains from now on, or not."""
@@ -246,13 +246,13 @@ class OstSimulator:
             if hasattr(module, "lose_star"):
                 module.lose_star()
 
-    def property_gone(self, module: str, property: str) -> None:
+    def property_gone(self, module: str, prop: str) -> None:
         """A property is deleted (restart brings it back)."""
-        self.observatory.modules[module].delete(property)
+        self.observatory.modules[module].delete(prop)
 
-    def element_gone(self, module: str, property: str) -> None:
+    def element_gone(self, module: str, prop: str) -> None:
         """The frame that says an element is deleted, and not which."""
-        self.observatory.modules[module].tell(frames.ELEMENT_GONE, property, {})
+        self.observatory.modules[module].tell(frames.ELEMENT_GONE, prop, {})
 
     def log(self, level: int = 3, text: str = "something went wrong", origin: str = "CT") -> None:
         """A log entry to everybody."""

@@ -1,10 +1,17 @@
 """Time in the observatory: scripts that say how long they wait, advanced by a clock that is an argument."""
 
 import heapq
+import inspect
 from collections.abc import Generator
 from typing import TypeAlias
 
 Script: TypeAlias = Generator[float, None, None]
+LATE = 0.1  # seconds; as much is made up for
+
+
+def is_over(script: Script) -> bool:
+    """It has come to its end, or was closed."""
+    return inspect.getgeneratorstate(script) == inspect.GEN_CLOSED
 
 
 class Stage:
@@ -18,19 +25,20 @@ class Stage:
 
     def start(self, script: Script) -> Script:
         """Run its first step at once: what it says then precedes the answer to the next request."""
-        self._step(script)
+        self._step(script, self._now)
         return script
 
     def advance(self, now: float) -> None:
-        """Continue everything that is due; a script that was held up waits from now on, and catches nothing up."""
+        """Continue everything that is due, in time with itself; who was held up for long catches nothing up."""
         self._now = now
         while self._waiting and self._waiting[0][0] <= now:
-            self._step(heapq.heappop(self._waiting)[2])
+            due, _, script = heapq.heappop(self._waiting)
+            self._step(script, due if now - due < LATE else now)
 
-    def _step(self, script: Script) -> None:
+    def _step(self, script: Script, since: float) -> None:
         try:
             wait = next(script)
         except StopIteration:  # at its end, or closed by who stopped it
             return
         self._count += 1
-        heapq.heappush(self._waiting, (self._now + wait / self._pace, self._count, script))
+        heapq.heappush(self._waiting, (since + wait / self._pace, self._count, script))

@@ -1,0 +1,157 @@
+"""Broker, INSPECT server, daemon and observer, all of them running, and what the scenarios ask of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.sync.client import connect
+
+from tests.system.mosquitto import HOST, Mosquitto
+from tests.system.observer import Observer
+from tests.system.processes import DEADLINE, Daemon, assert_no_faults, waited
+from tests.system.proxy import Proxy
+from tests.system.zeiss_server import FOLDER, StartServer
+
+BRISK = "ping_interval = 0.3\nopen_timeout = 1.0"  # every import is longer than the time between pings
+
+
+class World:
+    """The daemon reaches its broker through the proxy `uplink` and the server through the proxy `cable`.
+
+    `device` are further lines of the device's table, `simulator` options that only our simulator knows.
+    """
+
+    def __init__(
+        self, server: StartServer, directory: Path, device: str = BRISK, simulator: tuple[str, ...] = ()
+    ) -> None:
+        self.broker = Mosquitto(directory, ["log_type all"])
+        self.inspect = server(directory, *simulator)
+        self.observer = Observer(self.broker.port)
+        self.uplink, self.cable = Proxy(self.broker.port), Proxy(self.inspect.port)
+        self._directory, self._device = directory, device
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for part in (self.broker, self.inspect, self.observer, self.uplink, self.cable):
+                stack.enter_context(part)
+            self.daemon = Daemon(self._directory, self._configuration())
+            stack.enter_context(self.daemon)
+            self.until_link("ready")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            assert_no_faults(self.daemon)
+
+    def _configuration(self) -> str:
+        return f"""
+[bridge]
+id = "gate"
+log_level = "debug"
+log_format = "json"
+state_dir = "{self._directory / "state"}"
+
+[mqtt]
+host = "{HOST}"
+port = {self.uplink.port}
+
+[devices.inspect]
+driver = "zeiss_inspect"
+url = "ws://{HOST}:{self.cable.port}"
+{self._device}
+"""
+
+    # --- what is asked ---------------------------------------------------------------------------------
+
+    def send(self, stem: str, *, name: str = "existing", **fields: Any) -> str:
+        """Publish the import of an image; its id."""
+        return self.observer.send("inspect/call/import_image", {**wish(stem, name), **fields})
+
+    def call(self, action: str, **args: Any) -> dict[str, Any]:
+        """The final answer to this action."""
+        return self.observer.command(f"inspect/call/{action}", {"args": args})
+
+    def begun(self, stem: str, **fields: Any) -> str:
+        """Send an import and wait until the server is at work on it; its id."""
+        before = self.inspect.imports
+        id_ = self.send(stem, **fields)
+        waited(lambda: self.inspect.imports > before, f"the import to begin; answers: {self.observer.answers(id_)}")
+        self.until_job(id_, "running")
+        return id_
+
+    def accepted(self, stem: str, **fields: Any) -> str:
+        """Send an import and wait until it is accepted; its id."""
+        id_ = self.send(stem, **fields)
+        self.observer.until(lambda: self.observer.answers(id_), what=f"an answer to {id_}")
+        assert self.observer.answers(id_)[0]["outcome"] == "accepted", self.observer.answers(id_)
+        return id_
+
+    @contextmanager
+    def stranger(self, stem: str) -> Iterator[None]:
+        """Another program has the server import; inside, the server is at work on that."""
+        before = self.inspect.imports
+        with connect(f"ws://{HOST}:{self.inspect.port}", close_timeout=0.0) as client:
+            path = f"{FOLDER}/{stem}.jpg"
+            client.send(json.dumps({"image": {"file": path, "name": "existing", "focal_length": "50.0"}}))
+            waited(lambda: self.inspect.imports > before, "somebody else's import to begin")
+            yield
+
+    # --- what is seen ----------------------------------------------------------------------------------
+
+    def outcome(self, id_: str, within: float = 10.0) -> str:
+        """How it ended; there is one final answer and nothing behind it."""
+        final = self.observer.answer(id_, within)
+        answers = self.observer.answers(id_)
+        assert [answer["final"] for answer in answers].count(True) == 1, answers
+        assert answers[-1] == final, answers
+        outcome: str = final["outcome"]
+        return outcome
+
+    def job(self, id_: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.observer.document(f"inspect/job/{id_}")
+        return found
+
+    def until_job(self, id_: str, state: str, within: float = DEADLINE) -> dict[str, Any]:
+        """Wait until the import's job topic says so; all of it."""
+        self.observer.until(lambda: self.job(id_).get("state") == state, within, lambda: f"{state}: {self.job(id_)}")
+        return self.job(id_)
+
+    def until_link(self, state: str, within: float = DEADLINE) -> dict[str, Any]:
+        """Wait until the link is in this state; all of it."""
+        observer = self.observer
+        observer.until(
+            lambda: observer.document("inspect/link").get("state") == state,
+            within,
+            lambda: f"link {state}: {observer.document('inspect/link')}\n{self.daemon.log[-3000:]}",
+        )
+        found: dict[str, Any] = observer.document("inspect/link")
+        return found
+
+    def shown(self, key: str) -> Any:
+        return self.observer.document(f"inspect/state/{key}").get("value")
+
+    def assert_imports(self, ours: int, others: int = 0) -> None:
+        """The server began as many imports as were sent, and as many as the daemon told of."""
+        assert self.inspect.imports == ours + others
+        told = [one for one in self.observer.on("inspect/event/import") if one.json["event_type"] == "running"]
+        assert len(told) == ours, [one.json for one in told]
+
+    def until_quiet(self, seconds: float = 0.5) -> None:
+        """Give what should not come the time to come."""
+        time.sleep(seconds)
+
+
+def wish(stem: str, name: str = "existing") -> dict[str, Any]:
+    """The command that imports `stem`.jpg, without its id."""
+    return {"args": {"file": f"{FOLDER}/{stem}.jpg", "name": name, "focal_length": 50}}
