@@ -199,9 +199,8 @@ class Jobs:
         for info in infos:
             yield from self.observe(info, now)
         yield from self.starts.listed(asked_at)
-        yield from self._live.resume(
-            {job.info.id: job.info for job in self._going.values() if job.info.state == "running"}
-        )
+        running = {job_id: job.info for job_id, job in self._going.items() if job.info.state == "running"}
+        yield from self._live.resume(running)
         if self._shown is None:
             newest = max(infos, key=lambda info: text(info.raw.get("created")), default=None)
             yield from self._show(None if newest is None else self._jobs.get(newest.id))

@@ -22,20 +22,7 @@ _CLASSES = {"V": "voltage", "A": "current", "Hz": "frequency", "s": "duration", 
 
 # Dimensions that only an expert looks at, by the last word of their name; what else there is, is shown by default.
 _MINOR = frozenset(
-    {
-        "bandwith",
-        "debug",
-        "direction",
-        "drift",
-        "error",
-        "filter",
-        "gain",
-        "periods",
-        "shunt",
-        "thd",
-        "wave_id",
-        "wave_size",
-    }
+    {"bandwith", "debug", "direction", "drift", "error", "filter", "gain", "periods", "shunt", "thd"}
 )
 
 _WORKSTATION = (
@@ -154,7 +141,7 @@ def _live(dimension: str, unit: str) -> Point:
         state_class="measurement",
         max_age=_STALE,
         policy=_CALM,
-        enabled=dimension.rpartition(" ")[2] not in _MINOR,
+        enabled=dimension.rpartition(" ")[2] not in _MINOR and not dimension.startswith("wave_"),
     )
 
 

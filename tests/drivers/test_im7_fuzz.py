@@ -130,6 +130,8 @@ MEMORY: Object = {
     "start:old": {"before": ["j3"], "fetch": True},
     "job:j2": {"command": "older", "own": True, "fetch": True, "tries": 1},
     "live": {"voltage": "V"},
+    "header:j2": DC,
+    "header:j9": 5,
 }
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,11 +73,24 @@ url = "ws://{HOST}:{self.cable.port}"
 {self._device}
 """
 
+    def start_daemon(self) -> None:
+        """Start it again, and wait until it has reached everything: what was said before is of an earlier life."""
+        begun = time.time()
+
+        def there() -> bool:
+            health = self.observer.document("_bridge/gate/health")
+            said = datetime.fromisoformat(health["time"]).timestamp()
+            return said >= begun and health["links"] == {"inspect": "ready"}
+
+        self.daemon.start()
+        self.observer.until(there, DEADLINE, lambda: self.daemon.log[-3000:])
+
     # --- what is asked ---------------------------------------------------------------------------------
 
     def send(self, stem: str, *, name: str = "existing", **fields: Any) -> str:
-        """Publish the import of an image; its id."""
-        return self.observer.send("inspect/call/import_image", {**wish(stem, name), **fields})
+        """Publish the import of an image; its id, which may be one of the `fields`."""
+        made = self.observer.send("inspect/call/import_image", {**wish(stem, name), **fields})
+        return str(fields.get("id", made))
 
     def call(self, action: str, **args: Any) -> dict[str, Any]:
         """The final answer to this action."""
@@ -127,16 +141,18 @@ url = "ws://{HOST}:{self.cable.port}"
         self.observer.until(lambda: self.job(id_).get("state") == state, within, lambda: f"{state}: {self.job(id_)}")
         return self.job(id_)
 
-    def until_link(self, state: str, within: float = DEADLINE) -> dict[str, Any]:
-        """Wait until the link is in this state; all of it."""
-        observer = self.observer
-        observer.until(
-            lambda: observer.document("inspect/link").get("state") == state,
+    def until_link(self, state: str, within: float = DEADLINE, reason: str = "") -> None:
+        """Wait until the link is in this state, for a reason with these words."""
+
+        def shown() -> dict[str, Any]:
+            found: dict[str, Any] = self.observer.document("inspect/link")
+            return found
+
+        self.observer.until(
+            lambda: shown().get("state") == state and reason in (shown().get("reason") or ""),
             within,
-            lambda: f"link {state}: {observer.document('inspect/link')}\n{self.daemon.log[-3000:]}",
+            lambda: f"link {state}: {shown()}\n{self.daemon.log[-3000:]}",
         )
-        found: dict[str, Any] = observer.document("inspect/link")
-        return found
 
     def shown(self, key: str) -> Any:
         return self.observer.document(f"inspect/state/{key}").get("value")
