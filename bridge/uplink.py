@@ -67,6 +67,7 @@ class Uplink:
         self.reason = "not yet connected"
         self.stopping = False
         self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
+        self._heard = 0.0  # when something came from the broker
         self._taken = ""  # why it seems that another client has our name
         self._lost = ""  # how the trouble began that is over when there is a connection again
         self._home: asyncio.Future[None] | None = None  # the first canary of this connection
@@ -86,7 +87,7 @@ class Uplink:
         self.proof.connected(monotonic(), session_present=True)  # kept messages may come before connect() returns
         try:
             await mqtt.connect()
-            begun = monotonic()
+            begun = self._heard = monotonic()
             self.mqtt = mqtt
             if not mqtt.limits.session_present:
                 self.proof.connected(begun, session_present=False)
@@ -174,7 +175,7 @@ class Uplink:
             oldest = mqtt.oldest_unacked
             readable = self._home is not None and self._home.done()  # or else no canary will ever come
             late = max(self.proof.waiting(now) if readable else 0.0, 0.0 if oldest is None else now - oldest)
-            if late > DEAD:
+            if late > DEAD and now - self._heard > DEAD:  # a slow line brings something, if not in time
                 mqtt.abort(TimeoutError(f"the broker has answered nothing for {late:.0f} s"))
             elif mqtt.room:
                 self._send_canary(mqtt)
@@ -183,6 +184,7 @@ class Uplink:
     # --- callbacks of the connection ------------------------------------------------------------------
 
     def _message(self, message: Message) -> None:
+        self._heard = monotonic()
         if message.topic == self._topics.canary:
             back = self.proof.returned(message.payload, monotonic())
             if back and self._home is not None and not self._home.done():
@@ -195,6 +197,7 @@ class Uplink:
             self._owner.message(message)
 
     def _acknowledged(self, mid: int, code: int) -> None:
+        self._heard = monotonic()
         self._publisher.acknowledged(mid, code)
 
     # --- ends -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import cast
 
+TCP_NOTSENT_LOWAT, UNSENT = 25, 16 << 10  # Linux; `socket` names it from Python 3.12 on
 CHUNK = 64 * 1024  # bytes read at once, written at once, and left to the kernel
 _NOT_IN_A_TOPIC = frozenset("+#\0")
 _RETAINED = 0x01
@@ -58,6 +59,7 @@ class Wire(asyncio.BufferedProtocol):
             return
         self._socket = sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)  # a stall shows here, not in the kernel
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._transport.set_write_buffer_limits(high=CHUNK)
 

@@ -727,6 +727,8 @@ async def test_a_bug_when_there_is_room_again_is_the_reason_too() -> None:
         connection.link.writer.transport.pause_reading()  # type: ignore[attr-defined]
         connection.fill()
         connection.link.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        while not connection.mqtt.closed.done() and await connection.link.reader.read(65536):
+            pass
         assert await connection.end() is bug
 
 

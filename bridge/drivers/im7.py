@@ -27,6 +27,7 @@ from bridge.model import Command, Condition, Happened, Json, Outcome, Ready, Rep
 
 _NORMAL = "NORMAL"
 _CRIPPLED = ("RECOVERY", "FAILSAFE")  # modes in which nothing can be measured
+_HASTE = 1.0  # seconds between two looks at least
 _WAVES = "LIVE_DATA_WAVES"  # only a preview, and large
 
 
@@ -47,7 +48,7 @@ class IM7:
         self._heard = False
         self._info: dict[str, Json] = {}
         self._unreadable = 0
-        self._next_look = math.inf
+        self._looked_at, self._next_look = -math.inf, math.inf
         self._condition = ""
         self._mode = _NORMAL
 
@@ -67,7 +68,7 @@ class IM7:
 
     def _look(self, now: float) -> Iterator[Effect]:
         """Ask how the workstation is and which jobs there are."""
-        self._next_look = now + self._options.poll
+        self._looked_at, self._next_look = now, now + self._options.poll
         yield self._requests.ask("/status", self._status, partial(self._missed, "/status"), now)
         take, miss = partial(self._listed, now), partial(self._missed, "/job/list")
         yield self._requests.ask("/job/list", take, miss, now, {"exclude_finished": False})
@@ -245,7 +246,7 @@ class IM7:
         yield from self._results.tick(now)
         if self._jobs.starts.doubt:
             self._jobs.starts.doubt = False
-            yield from self._look(now)
+            self._next_look = min(self._next_look, self._looked_at + _HASTE)
 
     @property
     def wake_at(self) -> float | None:

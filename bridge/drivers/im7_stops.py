@@ -89,6 +89,8 @@ class Stops:
             yield from self._end(stop, Outcome.FAILED, str(answer.problem))
         elif stop.target is None:
             yield from self._end(stop, Outcome.DONE, "no job was known to run")
+        else:
+            self._jobs.starts.doubt = True  # it must end now
 
     def _silent(self, stop: Stop, now: float) -> Iterator[Effect]:
         yield from ()

@@ -47,6 +47,7 @@ class Ost:
         self._dump_at = math.inf
         self._dumped_at = -math.inf
         self._told: set[str] = set()
+        self._over = False  # given up
         self._readable = False
         self._unreadable = 0
 
@@ -224,6 +225,7 @@ class Ost:
     def tick(self, now: float) -> Effects:
         effects: list[Effect] = [*self._turns.expired(now)]
         if self._turns.dead(now):
+            self._over = True
             return [*effects, Close("OST has not answered for 60 s")]
         if self._dumped:
             effects += self._panel.flush(now)
@@ -240,7 +242,7 @@ class Ost:
     @property
     def wake_at(self) -> float | None:
         due = min(self._alive_at, self._dump_at, self._turns.wake_at, self._panel.due)
-        return due if due < math.inf else None
+        return due if due < math.inf and not self._over else None
 
     @property
     def busy(self) -> bool:

@@ -367,6 +367,24 @@ def test_stop_is_done_when_the_job_has_ended() -> None:
     assert talk.replies == [("c1", "done", "job theirs has ended")]
 
 
+def test_after_a_stop_the_list_is_looked_at_soon() -> None:
+    talk = Talk(jobs=[info("theirs", "RUNNING")])
+    talk.wait(5)
+    talk.call("job_stop")
+    talk.reply("/stop")
+    talk.wait(0)
+    talk.reply("/job/list", jobs=[info("theirs", "FAILED", "STOPPED_BY_USER", error=STOPPED)])
+    assert talk.outcomes == ["done"]
+
+
+def test_a_flood_of_doubts_is_no_flood_of_requests() -> None:
+    talk = Talk()
+    for _ in range(100):
+        talk.done(info(status="RUNNING"))
+        talk.wait(0.015)
+    assert len(talk.asked("/job/list")) == 2
+
+
 def test_stop_needs_no_answer() -> None:
     talk = Talk(jobs=[info("theirs", "RUNNING")])
     talk.call("job_stop", mode="continue")

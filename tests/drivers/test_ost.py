@@ -421,7 +421,7 @@ def test_a_sign_of_life_and_a_dead_server() -> None:
     talk.hear(XX)
     talk.wait(30)
     assert [list(frame) for frame in talk.frames[-2:]] == [["XX"], ["XX"]]
-    talk.wait(59)
+    talk.wait(58)
     assert not talk.of(Close)
-    talk.wait(2)
+    talk.wait(3)
     assert talk.of(Close)[0].verdict is Verdict.PASSING

@@ -35,7 +35,11 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()  # it may run and not answer
+            raise
         return self
 
     def __exit__(

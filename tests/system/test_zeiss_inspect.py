@@ -70,8 +70,9 @@ def each_answer_of_the_server_has_its_outcome(server: StartServer, directory: Pa
     with World(server, directory) as world:
         assert world.outcome(world.send("ok", name="Fresh")) == "done"
         assert world.outcome(world.send("fail")) == "failed"
-        assert world.outcome(world.send("missing")) == "rejected"  # by the server
-        assert "could not be read" in world.observer.on("inspect/event/import")[-1].json["detail"]
+        missing = world.send("missing")
+        assert world.outcome(missing) == "rejected"
+        assert "could not be read" in world.until_job(missing, "rejected")["detail"]  # as the server said
         elements = {"file": f"{FOLDER}/ok.gxml", "import_mode": "clipboard"}
         assert world.call("import_elements", **elements)["outcome"] == "done"
         assert world.call("import_elements", **{**elements, "import_mode": "twice"})["outcome"] == "rejected"
@@ -95,8 +96,6 @@ def second_asker_waits_for_the_first_and_is_told_so(server: StartServer, directo
         assert world.outcome(third) == "superseded"
         assert world.outcome(waiting) == "done"
         assert world.outcome(first) == "done"
-        told_order = [one.json["job"] for one in world.observer.on("inspect/event/import")]
-        assert told_order[-2:] == [waiting, waiting]
         world.assert_imports(2)
 
 
@@ -175,8 +174,9 @@ args = {{ file = "{FOLDER}/ok.gxml", import_mode = "new_stage" }}
         answer = world.call("preset/reference")
         assert answer["outcome"] == "done"
         assert world.until_job(answer["id"], "done")["args"]["import_mode"] == "new_stage"
-        assert world.call("preset/reference", import_mode="clipboard")["outcome"] == "done"
-        assert world.observer.on("inspect/event/import")[-1].json["args"]["import_mode"] == "clipboard"
+        answer = world.call("preset/reference", import_mode="clipboard")
+        assert answer["outcome"] == "done"
+        assert world.until_job(answer["id"], "done")["args"]["import_mode"] == "clipboard"
         world.assert_imports(2)
 
 
@@ -203,11 +203,11 @@ def server_killed_in_the_middle(server: StartServer, directory: Path) -> None:
     with World(server, directory) as world:
         running = world.begun("slow5")
         waiting = world.accepted("ok")
-        world.inspect.kill()
+        world.kill_server()
         assert world.outcome(running) == "unknown"
         assert world.outcome(waiting) == "unavailable"
         world.until_link("offline", reason="nobody listens")
-        world.inspect.start()
+        world.start_server()
         world.until_link("ready")
         assert "look in ZEISS INSPECT" in world.until_job(running, "unknown")["detail"]
         assert "not sent" in world.until_job(waiting, "unavailable")["detail"]
@@ -220,11 +220,11 @@ def server_killed_before_anything_was_sent(server: StartServer, directory: Path)
     with World(server, directory) as world:
         with world.stranger("slow5"):
             waiting = world.accepted("ok")
-            world.inspect.kill()
+            world.kill_server()
         assert world.outcome(waiting) == "unavailable"
         world.until_link("offline")
         assert world.outcome(world.send("ok")) == "unavailable"
-        world.inspect.start()
+        world.start_server()
         world.until_link("ready")
         world.until_job(waiting, "unavailable")
         world.until_quiet()

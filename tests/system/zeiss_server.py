@@ -88,11 +88,11 @@ class Genuine(Process):
 
     def _answers(self) -> bool:
         try:
-            connect(f"ws://{HOST}:{self.port}", open_timeout=1.0).close()
+            with connect(f"ws://{HOST}:{self.port}", open_timeout=1.0):
+                return True
         except (OSError, InvalidHandshake):
             assert self.runs, self.log
             return False
-        return True
 
 
 Server = Simulator | Genuine

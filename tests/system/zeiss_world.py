@@ -73,6 +73,15 @@ url = "ws://{HOST}:{self.cable.port}"
 {self._device}
 """
 
+    def kill_server(self) -> None:
+        """SIGKILL, and nobody listens any more."""
+        self.cable.refuse()
+        self.inspect.kill()
+
+    def start_server(self) -> None:
+        self.inspect.start()
+        self.cable.accept()
+
     def start_daemon(self) -> None:
         """Start it again, and wait until it has reached everything: what was said before is of an earlier life."""
         begun = time.time()

@@ -78,7 +78,8 @@ def edit_grid(module: Module, command: str, prop: str, body: Mapping[str, object
         module.site.wire.record(module.key, prop, "", {"i": index, "e": fields}, command)
     except NotTaken as refusal:
         module.log(refusal.level, f"{prop} - {refusal}")
-    module.gridded(prop)
+    if command != "GF":  # which changes no grid
+        module.gridded(prop)
 
 
 def _create(module: Module, prop: str, values: JsonObject) -> None:
