@@ -281,3 +281,46 @@ def test_strikes_are_in_a_row() -> None:
         post.publisher.detach()
     assert post.connect().topics == ["e"]
     assert post.reports == []
+
+
+def test_a_line_that_fails_several_times_puts_nothing_aside_that_was_in_company() -> None:
+    post = Post()
+    states = [state("status"), state("points"), state("online")]
+    for _ in range(STRIKES + 1):
+        post.connect(*states)
+        post.publisher.detach()
+        post.publisher.detach()  # an attempt that came to nothing
+    line = post.connect(*states)
+    post.acknowledge()
+    post.acknowledge()
+    post.acknowledge()
+    assert line.topics == ["status", "points", "online"]
+    assert post.reports == []
+
+
+def test_one_message_among_many_that_kills_connections_is_found() -> None:
+    post = Post()
+    states = [state("a"), state("bad"), state("z")]
+    post.connect(*states)
+    post.publisher.detach()
+    for _ in range(STRIKES):
+        line = post.connect(*states)
+        post.acknowledge()
+        assert line.topics == ["a", "bad"]  # one at a time
+        post.publisher.detach()
+    assert [topic for _, topic in post.reports] == ["bad"]
+    line = post.connect(*states)
+    post.acknowledge()
+    assert line.topics == ["a", "z"]
+
+
+def test_what_is_no_topic_is_set_aside() -> None:
+    """`reply/` is longer than `set/`: the answer to a command with the longest topic there is has none."""
+    post = Post()
+    line = post.connect()
+    line.fails = lambda item: ValueError("not a topic") if item.topic == "long" else None
+    for item in (answer("long"), answer("a")):
+        post.outbox.answer(item)
+    post.publisher.flush()
+    assert line.topics == ["a"]
+    assert post.reports == [("not a topic", "long")]

@@ -107,6 +107,7 @@ def test_good_response_topics(topic: str) -> None:
         "response/a\0b",
         "response/" + "x" * 248,
         "response/" + "é" * 124,
+        "response" + "/" * 64,
         "site7/lab/io/set/do/1_01",
         "site7/lab/io/call/pulse",
         "site7/lab/io/replyx",

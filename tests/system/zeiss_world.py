@@ -109,7 +109,9 @@ url = "ws://{HOST}:{self.cable.port}"
         """Send an import and wait until the server is at work on it; its id."""
         before = self.inspect.imports
         id_ = self.send(stem, **fields)
-        waited(lambda: self.inspect.imports > before, f"the import to begin; answers: {self.observer.answers(id_)}")
+        waited(
+            lambda: self.inspect.imports > before, f"the import to begin; answers: {self.observer.answers(id_)}"
+        )
         self.until_job(id_, "running")
         return id_
 
@@ -147,7 +149,9 @@ url = "ws://{HOST}:{self.cable.port}"
 
     def until_job(self, id_: str, state: str, within: float = DEADLINE) -> dict[str, Any]:
         """Wait until the import's job topic says so; all of it."""
-        self.observer.until(lambda: self.job(id_).get("state") == state, within, lambda: f"{state}: {self.job(id_)}")
+        self.observer.until(
+            lambda: self.job(id_).get("state") == state, within, lambda: f"{state}: {self.job(id_)}"
+        )
         return self.job(id_)
 
     def until_link(self, state: str, within: float = DEADLINE, reason: str = "") -> None:

@@ -34,6 +34,8 @@ def _properties() -> dict[str, Property]:
         "name": text("Name", "local", auto=True),
         "port": whole("Port", 7624, auto=True),
     }
+    for element in (*equipment.values(), *servers.values()):
+        element.more["directedit"] = False
     return {
         **indi(gps="GPS"),
         "equipments": Property(

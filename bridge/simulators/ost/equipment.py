@@ -159,7 +159,6 @@ class Equipped(Module):
                 self.site.block(self.site.indi_hangs)
                 self.refused()
                 return
-            self.show(prop) if prop == "serveractions" else None
             self.state(prop, 2)
             self.state(prop, 1)
             self.show(prop)

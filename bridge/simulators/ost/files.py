@@ -12,6 +12,7 @@ class Files:
     selected: str = "/var/www/ostmedia"
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=lambda: [""])
+    told: dict[str, object] = field(default_factory=dict)  # the part of controllerdata: nothing before a change
 
     def dumped(self) -> dict[str, object]:
         return {"files": self.files, "folders": self.folders, "selectedfolder": self.selected}
@@ -49,5 +50,6 @@ class Files:
         self.wire.frame({"evt": event, "fileevent": [path]})
 
     def _lists(self) -> None:
-        self.wire.broadcast(CONTROLLER, {"files": list(self.files)})
-        self.wire.broadcast(CONTROLLER, {"folders": list(self.folders)})
+        self.told = {"files": list(self.files), "folders": list(self.folders)}
+        for name, paths in self.told.items():
+            self.wire.broadcast(CONTROLLER, {name: paths})

@@ -205,8 +205,7 @@ class Observatory:
                 "availableconfs": self._conf_lists(),
                 "banner": "Observatoire simulé",
                 "currentconf": self.conf,
-                "files": self.files.files,
-                "folders": self.files.folders,
+                **self.files.told,
                 "git": {f"Git{name}": value for name, value in GIT.items()} | {"Gittag": GIT["hash"][:8]},
                 "indiactivedrivers": self._active(),
                 "indidrivers": [
