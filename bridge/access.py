@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from bridge.driver import Touch
 from bridge.model import WRITTEN, Command, Json, Kind, Point
+from bridge.patterns import matches, opens
 
 
 class Limit(Struct, frozen=True):
@@ -70,16 +70,16 @@ def _touched(rules: Rules, touch: Touch, points: Mapping[str, Point]) -> str | N
 
 def forbidden(rules: Rules, key: str, guarded: bool, value: Json = None) -> str | None:
     """Why `allow`, `deny` and `limits` turn down a command to this key; None when they do not."""
-    if any(fnmatchcase(key, pattern) for pattern in rules.deny):
+    if any(matches(pattern, key) for pattern in rules.deny):
         return f"{key} is denied by the configuration"
-    allowed = any(fnmatchcase(key, pattern) for pattern in rules.allow)
-    if guarded and not allowed:
+    allowed = any(matches(pattern, key) for pattern in rules.allow)
+    if guarded and not any(opens(pattern, key) for pattern in rules.allow):
         return f"{key} is dangerous and needs an explicit `allow` in the configuration"
     if rules.allow and not allowed:
         return f"{key} is not in the configuration's `allow`"
     if isinstance(value, int | float) and not isinstance(value, bool):
         for pattern, limit in rules.limits.items():
-            if fnmatchcase(key, pattern):
+            if matches(pattern, key):
                 if limit.minimum is not None and value < limit.minimum:
                     return f"{value:g} is below the configured limit of {limit.minimum:g} for {key}"
                 if limit.maximum is not None and value > limit.maximum:

@@ -28,7 +28,7 @@ class Claims:
         if (device := self._links.get(topic)) is not None:
             try:
                 self._owner[device] = msgspec.json.decode(payload, type=_Link).bridge
-            except msgspec.DecodeError:  # emptied, or not by one of us: nobody's
+            except (msgspec.DecodeError, ValueError, RecursionError):  # emptied, or not by one of us: nobody's
                 self._owner.pop(device, None)
             return True
         before, _, after = self._topics.status_of("\0").partition("\0")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 
 import msgspec
 from msgspec import Struct
 
 from bridge.model import BOOLEAN, Command, Json, Kind, Point, Policy, Scalar
+from bridge.patterns import matches
 from bridge.policy import inherit
 
 
@@ -75,7 +75,7 @@ def view(point: Point, overlays: Mapping[str, Overlay], defaults: tuple[Policy, 
     `defaults`: the bridge's and the device's policy. They win over what the driver suggests only where they say
     something; a point's own overlay wins over all. `min_interval = 0` anywhere switches that suggestion off.
     """
-    found = [overlay for pattern, overlay in overlays.items() if fnmatchcase(point.key, pattern)]
+    found = [overlay for pattern, overlay in overlays.items() if matches(pattern, point.key)]
     configured = [*defaults, *(overlay.policy for overlay in found)]
     suggested = Policy() if any(layer.min_interval == 0 for layer in configured) else point.policy
     policy = inherit(suggested, *configured)

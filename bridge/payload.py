@@ -131,7 +131,7 @@ def id_of(payload: bytes) -> str:
     """The id of a payload that `read_set` or `read_call` turned down; "" when it has none to speak of."""
     try:
         id_ = msgspec.json.decode(payload, type=_Named).id
-    except (msgspec.DecodeError, RecursionError):  # also when the id is no text
+    except (msgspec.DecodeError, ValueError, RecursionError):  # the id is no text, or no UTF-8, or below a pile
         return ""
     return id_ if len(id_) <= MAX_ID else ""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from bridge.mqtt import Mqtt, MqttError, TooLarge
+from bridge.mqtt import Mqtt, MqttError
 from bridge.outbox import Lane, Outbox, Publication
 
-STRIKES = 3  # lost connections in a row with the same message in flight: it is the message
+STRIKES = 3  # lost connections in a row with the same message alone in flight: it is the message
 OCCURRENCES_AT_ONCE = 50  # before the states get their turn
 REFUSED = 0x80  # PUBACK codes from here on
 
@@ -24,6 +24,8 @@ class Publisher:
         self._flying: dict[int, tuple[Lane, Publication]] = {}
         self._strikes: Counter[Publication] = Counter()
         self._poison: set[Publication] = set()
+        self._suspects = 0  # messages that may have ended the last connection on which there were several
+        self._single = 0  # so many more go one at a time, so that it shows which one it is
         self.published = 0
         self.refused: Counter[str] = Counter()  # by topic
 
@@ -37,7 +39,11 @@ class Publisher:
         """The connection is gone. What was in flight goes again, unless it seems to be what kills connections."""
         self._mqtt = None
         again: dict[Lane, list[Publication]] = {lane: [] for lane in Lane}
-        self._strikes = Counter({item: self._strikes[item] + 1 for _, item in self._flying.values()})
+        alone = len(self._flying) == 1
+        if self._flying and not alone:
+            self._suspects = 2 * len(self._flying)
+        self._single = self._suspects
+        self._strikes = Counter({item: self._strikes[item] + 1 for _, item in self._flying.values() if alone})
         for lane, item in self._flying.values():
             if self._strikes[item] >= STRIKES:
                 self._poison.add(item)
@@ -73,11 +79,11 @@ class Publisher:
 
     def _send(self, mqtt: Mqtt, item: Publication) -> bool:
         """False: not now, and nothing after it either."""
-        if mqtt.congested or (item.qos and not mqtt.room):
+        if mqtt.congested or (item.qos and (not mqtt.room or (self._single and self._flying))):
             return False
         try:
             mid = mqtt.publish(item.topic, item.payload, item.qos, item.retain, item.meta)
-        except TooLarge as error:
+        except ValueError as error:  # TooLarge, or no topic: never on this connection
             self._outbox.remove(item)
             self._set_aside(str(error), item)
             return True
@@ -94,6 +100,7 @@ class Publisher:
         _, item = self._flying.pop(mid, (None, None))
         if item is None:
             return
+        self._single = max(0, self._single - 1)
         self._strikes.pop(item, None)
         if code >= REFUSED:
             self._set_aside(f"refused by the broker (0x{code:02X})", item)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from bridge.model import point_key
 
 MAX_RESPONSE_TOPIC = 256  # bytes
+MAX_RESPONSE_LEVELS = 64  # brokers end the connection over more than 128 (EMQX) or 200 (mosquitto)
 
 
 class Address(Struct, frozen=True):
@@ -77,6 +78,7 @@ class Topics:
         own = f"{self.own}/reply/" if device is None else f"{self.root}/{device}/reply/"
         return (
             0 < len(topic.encode(errors="replace")) <= MAX_RESPONSE_TOPIC
+            and topic.count("/") < MAX_RESPONSE_LEVELS
             and not any(character in topic for character in "+#\0")
             and (topic.startswith(own) or (topic.startswith(prefix) and not topic.startswith(f"{self.root}/")))
         )

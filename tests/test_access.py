@@ -47,8 +47,10 @@ def test_read_only_allows_nothing(key: str) -> None:
         (("ro/*",), (), "ro/1", True),
         (("ro/*",), (), "ao/1", False),
         (("ro/1",), (), "ro/2", False),
-        (("*",), (), "di/1/mode", True),
-        (("di/*",), (), "di/1/mode", True),  # a pattern goes over levels
+        (("*",), (), "ro/1", True),
+        (("*",), (), "di/1/mode", False),  # dangerous: not by a star alone
+        (("di/*",), (), "di/1/mode", False),
+        (("di/*/mode",), (), "di/1/mode", True),
         (("di/1",), (), "di/1/mode", False),
         ((), ("ro/*",), "ro/1", False),
         ((), ("ro/*",), "ao/1", True),
@@ -102,7 +104,8 @@ def test_so_is_what_the_driver_says_that_it_touches() -> None:
 def test_a_name_that_is_no_point_may_be_allowed_or_denied_too() -> None:
     job = Touch("job/calibration", point=False, guarded=True)
     assert "explicit `allow`" in str(why(Rules(), "pulse", None, job))
-    assert why(Rules(allow=("pulse", "job/*")), "pulse", None, job) is None
+    assert "explicit `allow`" in str(why(Rules(allow=("pulse", "job/*")), "pulse", None, job))
+    assert why(Rules(allow=("pulse", "job/calib*")), "pulse", None, job) is None
     assert "denied" in str(why(Rules(deny=("job/*",)), "pulse", None, Touch("job/scan", point=False)))
 
 

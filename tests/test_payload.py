@@ -167,6 +167,7 @@ def test_other_things_are_no_call(text: bytes) -> None:
         (b"[1]", ""),
         (b"{", ""),
         (b"\xff", ""),
+        (b'{"value": 1, "id": "\xff"}', ""),
         (b"", ""),
     ],
 )

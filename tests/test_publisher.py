@@ -286,7 +286,7 @@ def test_strikes_are_in_a_row() -> None:
 def test_a_line_that_fails_several_times_puts_nothing_aside_that_was_in_company() -> None:
     post = Post()
     states = [state("status"), state("points"), state("online")]
-    for _ in range(STRIKES + 1):
+    for _ in range(STRIKES):
         post.connect(*states)
         post.publisher.detach()
         post.publisher.detach()  # an attempt that came to nothing

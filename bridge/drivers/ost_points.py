@@ -31,7 +31,7 @@ SHOWN = frozenset(
         "actions", "progress", "results", "values", "measures", "errors", "signals", "states", "image",
         "weatherstate", "domestate", "mountstate", "mountposition", "guiding", "drift", "coming",
     }
-)  # fmt: skip  # the usual ones; `serveractions` and `devicesactions` count as actions
+)  # fmt: skip  # the usual ones
 _BRISK = Policy(min_interval=1.0)  # a mount tells its position five times a second
 
 
@@ -52,7 +52,7 @@ def is_action(prop_key: str, prop: Property) -> bool:
 
 
 def usual(prop_key: str) -> bool:
-    return prop_key in SHOWN or prop_key.startswith("actions") or prop_key.endswith("actions")
+    return prop_key in SHOWN or prop_key.startswith("actions")
 
 
 def module_name(key: str, module: Module) -> str:
@@ -111,7 +111,7 @@ def _profile(key: str, module: Module) -> Iterator[Target]:
         lambda tree, module: (_profile_name(module) or None, Quality.GOOD),
     )
     yield Target(
-        replace(base, key=f"{base.key}_changed", kind=Kind.BINARY, name="Profile changed"),
+        replace(base, key=f"{base.key}_changed", kind=Kind.BINARY, name="Profile changed", enabled=False),
         lambda tree, module: (module.profile is not UNSET and module.profile.changed is True, Quality.GOOD),
     )
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
+from urllib.parse import quote
 from zlib import crc32
 
 from msgspec import UNSET
@@ -149,7 +150,7 @@ def _address(value: object, media_url: str) -> str | None:
     if not path or not media_url:
         return path or None
     mark = crc32(json.dumps(told, sort_keys=True).encode())
-    base = path if path.startswith(("http://", "https://")) else f"{media_url}/{path.lstrip('/')}"
+    base = path if path.startswith(("http://", "https://")) else f"{media_url}/{quote(path.lstrip('/'))}"
     return f"{base}?v={mark:08x}"
 
 
