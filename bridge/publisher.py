@@ -24,8 +24,8 @@ class Publisher:
         self._flying: dict[int, tuple[Lane, Publication]] = {}
         self._strikes: Counter[Publication] = Counter()
         self._poison: set[Publication] = set()
-        self._suspects = 0  # messages that may have ended the last connection on which there were several
-        self._single = 0  # so many more go one at a time, so that it shows which one it is
+        self._crowds = 0  # connections lost in a row with several in flight: which one it was does not show
+        self._single = 0  # so many more go one at a time, so that it does
         self.published = 0
         self.refused: Counter[str] = Counter()  # by topic
 
@@ -40,9 +40,9 @@ class Publisher:
         self._mqtt = None
         again: dict[Lane, list[Publication]] = {lane: [] for lane in Lane}
         alone = len(self._flying) == 1
-        if self._flying and not alone:
-            self._suspects = 2 * len(self._flying)
-        self._single = self._suspects
+        self._crowds += len(self._flying) > 1
+        if self._crowds > 1:
+            self._single = max(self._single, 2 * len(self._flying))
         self._strikes = Counter({item: self._strikes[item] + 1 for _, item in self._flying.values() if alone})
         for lane, item in self._flying.values():
             if self._strikes[item] >= STRIKES:
@@ -101,6 +101,7 @@ class Publisher:
         if item is None:
             return
         self._single = max(0, self._single - 1)
+        self._crowds = self._crowds if self._single or self._flying else 0
         self._strikes.pop(item, None)
         if code >= REFUSED:
             self._set_aside(f"refused by the broker (0x{code:02X})", item)

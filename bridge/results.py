@@ -29,8 +29,11 @@ from bridge.results_files import (
     written_whole,
 )
 
-__all__ = ["Limits", "Stored", "find", "listed", "make_room", "manifest", "part_count", "parts", "store"]
+__all__ = (
+    "DIRECTORY", "Limits", "Stored", "find", "listed", "make_room", "manifest", "part_count", "parts", "store",
+)  # fmt: skip
 
+DIRECTORY = "results"  # in the state directory
 _STAMP = "%Y%m%dT%H%M%SZ"
 _OURS = re.compile(r"(?P<stem>(?P<stamp>\d{8}T\d{6}Z)_[A-Za-z0-9._-]+)\.(?:npz|csv)")
 _TEMPORARY = re.compile(r"\.\d{8}T\d{6}Z_[A-Za-z0-9._-]+\.(?:npz|csv)\.\d+\.tmp")

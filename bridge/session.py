@@ -34,10 +34,12 @@ from bridge.model import Command, Reply, Result, Update
 from bridge.plugins import AnyPlugin
 from bridge.transcript import Recent
 from bridge.websocket import Target, WebSocket
+from bridge.websocket.long_text import LONG, decode_in_turns
 
 SLICE = 200  # effects performed before the loop gets a turn
 SOONEST = 0.001  # seconds: a driver that wants to be woken in the past must not spin the loop
 RECENT = 40  # frames kept for a bug report
+NO_UTF_8 = "a text frame is not UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Session:
         tools: Tools,
     ) -> None:
         self._device, self._plugin, self._options = device, plugin, options
-        self._tools, self._url = tools, target.url
+        self._tools, self._url = tools, target.url.partition("?")[0]  # a query may hold a token
         self._socket = WebSocket(target, self._message, self._pong, tools.flush)
         self._pings = Heartbeat(pings, monotonic())
         self._gate = Gate(device.name, tools.store, tools.keep, self._send, self._opened)
@@ -213,11 +215,25 @@ class Session:
     # --- what comes in -------------------------------------------------------------------------------
 
     def _message(self, data: bytes, text: bool) -> None:
+        if text and len(data) > LONG:
+            self._socket.hold()
+            decode_in_turns(data, self._long_text)
+            return
         try:
             frame: Frame = data.decode() if text else data
         except UnicodeDecodeError:
-            self._end(ProtocolError("a text frame is not UTF-8"))
+            self._end(ProtocolError(NO_UTF_8))
             return
+        self._frame(frame)
+
+    def _long_text(self, frame: str | None) -> None:
+        if frame is None:
+            self._end(ProtocolError(NO_UTF_8))
+        else:
+            self._frame(frame)
+        self._socket.release()
+
+    def _frame(self, frame: Frame) -> None:
         self.recent.add(monotonic(), "<", frame)
         if self._driver is not None:
             self._drive(self._driver.receive, frame)

@@ -44,7 +44,7 @@ class Shipping:
         owed: Callable[[str], bool] = lambda topic: False,
     ) -> None:
         self._temporary = TemporaryDirectory(prefix="lab2mqtt-") if state_dir is None else None
-        self._directory = (state_dir or Path(self._temporary.name if self._temporary else "")) / "results"
+        self._directory = (state_dir or Path(self._temporary.name if self._temporary else "")) / results.DIRECTORY
         self._devices, self._outbox, self._journal = devices, outbox, journal
         self._flush, self._largest_packet, self._owed = flush, largest_packet, owed
         self._waiting: asyncio.Queue[str] = asyncio.Queue()

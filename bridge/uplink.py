@@ -22,6 +22,8 @@ from bridge.publisher import Publisher
 from bridge.topics import Topics
 
 PROOF = 3.0  # seconds for the first canary
+DISK = 0.05  # seconds, at the end, for commands whose ids are on their way to the disk
+FAREWELL = 0.5  # seconds, at the end, for answers to what came until then
 DEAD = 10.0  # seconds without canary or PUBACK after which the line is given up
 TAKEOVER, SUSPICIOUS, WINDOW = 0x8E, 5.0, 60.0  # reason code; seconds from connect to end; seconds to look back
 
@@ -66,6 +68,7 @@ class Uplink:
         self.since: float | None = None  # loop's clock
         self.reason = "not yet connected"
         self.stopping = False
+        self._deaf = False  # nothing that arrives is looked at any more
         self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
         self._heard = 0.0  # when something came from the broker
         self._taken = ""  # why it seems that another client has our name
@@ -118,15 +121,21 @@ class Uplink:
         mqtt = self.mqtt
         if mqtt is None or not mqtt.up:
             return
-        deadline = monotonic() + drain
-        while not self._publisher.idle and monotonic() < deadline and mqtt.up:
-            self._publisher.flush()
-            await asyncio.sleep(0.01)
+        await self._drain(mqtt, drain)
+        self._deaf = True  # a command that came now would be answered after `last`, or to nobody
+        await asyncio.sleep(DISK)
+        await self._drain(mqtt, FAREWELL)
+        self._publisher.detach()
         for item in last:
             if mqtt.room:
                 mqtt.publish(item.topic, item.payload, item.qos, item.retain)
         await mqtt.disconnect(within=1.0)
-        self._publisher.detach()
+
+    async def _drain(self, mqtt: Mqtt, within: float) -> None:
+        deadline = monotonic() + within
+        while not self._publisher.idle and monotonic() < deadline and mqtt.up:
+            self._publisher.flush()
+            await asyncio.sleep(0.01)
 
     async def resubscribe(self) -> None:
         """The devices changed."""
@@ -185,6 +194,8 @@ class Uplink:
 
     def _message(self, message: Message) -> None:
         self._heard = monotonic()
+        if self._deaf:
+            return
         if message.topic == self._topics.canary:
             back = self.proof.returned(message.payload, monotonic())
             if back and self._home is not None and not self._home.done():

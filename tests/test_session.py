@@ -78,10 +78,11 @@ class Line:
 
     def __init__(self, url: str, pings: Pings | None = None, disk: asyncio.Future[bool] | None = None) -> None:
         self.driver, self.replies, self.ready = Scripted(), list[Reply](), asyncio.Event()
+        self.outbox = Outbox()
         self.device = Device(
             Profile("toy", "test"),
             DeviceTopics("lab2mqtt", "toy"),
-            Outbox(),
+            self.outbox,
             self._answer,
             lambda device: self.ready.set(),
         )
@@ -184,6 +185,17 @@ async def test_a_refused_handshake_is_raised_and_no_driver_is_made() -> None:
         assert isinstance(error, HandshakeRefused)
         assert judge(error) is Verdict.STUBBORN
         assert not line.device.ready
+
+
+@pytest.mark.asyncio
+async def test_a_token_in_the_query_of_the_url_is_not_published() -> None:
+    line = Line("ws://127.0.0.1:1/ws?token=secret")
+    with pytest.raises(OSError):
+        await line.session.run()
+    outbox = line.outbox
+    published = [item.payload for item in iter(outbox.next_state, None) if outbox.remove(item)]
+    assert any(b"127.0.0.1:1/ws" in payload for payload in published)
+    assert not any(b"secret" in payload for payload in published)
 
 
 @pytest.mark.asyncio

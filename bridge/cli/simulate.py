@@ -46,7 +46,22 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         ),
         effects="di/1_03 is wired to do/1_01, di/2_01 to ro/2_02; ai/2_01 follows ao/2_01 slowly",
     ),
-    "im7": Instrument("Zahner IM7", "bridge.simulators.im7", "/default", "im7"),
+    "im7": Instrument(
+        "Zahner IM7",
+        "bridge.simulators.im7",
+        "/default",
+        "im7",
+        demo={"on": 0.5},
+        tries=(
+            (
+                "call/job_start",
+                '{"job": {"type": "poga", "parameters": {"bias": 0.5, "duration": 10, "output_data_rate": 50, '
+                '"current_range": 0.01}, "job_meta": {"name": "sample A"}}}',
+            ),
+            ("call/job_stop", "{}"),
+        ),
+        effects="live/voltage and live/current follow the job; data/+/manifest tells of the whole result",
+    ),
     "ost": Instrument("OST observatory", "bridge.simulators.ost", "/", "observatory"),
     "zeiss_inspect": Instrument("ZEISS INSPECT", "bridge.simulators.zeiss_inspect", "/", "inspect"),
 }

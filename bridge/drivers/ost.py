@@ -23,11 +23,16 @@ from bridge.drivers.ost_options import OstOptions
 from bridge.drivers.ost_panel import Panel
 from bridge.drivers.ost_turns import Turn, Turns
 from bridge.drivers.ost_values import text
-from bridge.model import Command, Happened, Json, Outcome, Ready, Reply
+from bridge.model import Command, Condition, Happened, Json, Outcome, Ready, Reply
 
 KEEPALIVE = 30.0  # seconds between signs of life
 _DUMP_AGAIN = 1.0, 10.0  # seconds: how soon a dump is asked for again, and how seldom
 _OLD = "this OST server is too old: it speaks the protocol from before February 2026 (moduledump)"
+_PATIENCE = 10.0  # seconds for the first dump
+_NO_DUMP = (
+    "OST does not answer DU: it stands still while it connects to INDI (3 s for each module), "
+    "or it is from before February 2026"
+)
 _IGNORED = frozenset({"qa", "av", "am"})
 
 
@@ -44,6 +49,8 @@ class Ost:
         self._dumped = False
         self._ready = False
         self._alive_at = math.inf  # when the next sign of life is due
+        self._wonder_at = math.inf  # the first dump should be there then
+        self._wondering = False
         self._dump_at = math.inf
         self._dumped_at = -math.inf
         self._told: set[str] = set()
@@ -59,6 +66,7 @@ class Ost:
 
     def start(self, now: float) -> Effects:
         self._alive_at = now + KEEPALIVE
+        self._wonder_at = now + _PATIENCE
         return list(self._access.begin(now))
 
     def receive(self, frame: Frame, now: float) -> Effects:
@@ -107,6 +115,9 @@ class Ost:
     # --- what the server tells -------------------------------------------------------------------------
 
     def _dump(self, dump: Dump, now: float) -> Iterator[Effect]:
+        if self._wondering:
+            yield Condition("")
+        self._wonder_at, self._wondering = math.inf, False
         step, effects = self._access.dumped(dump, now)
         yield from effects
         if step is Step.STOP or dump.modules is None:
@@ -123,7 +134,7 @@ class Ost:
             self._ready = True
             yield Ready(ost_system.information(self._tree.controller, self._tree.modules, self._access.grant))
         if self._ready and not self._access.asking:
-            again, replies = self._access.retries(now)
+            again, replies = self._access.retries()
             yield from replies
             for command in again:
                 yield from self._submit(command, now, again=True)
@@ -180,12 +191,12 @@ class Ost:
 
     def _submit(self, command: Command, now: float, *, again: bool = False) -> Iterator[Effect]:
         try:
-            if (refused := self._access.refusal()) is not None:
-                raise ValueError(refused)
             if command.key == "grid_read":
                 prop = find_property(self._tree, str(command.args["module"]), str(command.args["property"]))
                 yield Reply(command.id, Outcome.DONE, data={"columns": prop.headers, "rows": rows(prop)})
                 return
+            if (refused := self._access.refusal()) is not None:
+                raise ValueError(refused)
             yield from self._turns.send(command, self._order(command), self._tree, now, again=again)
         except ValueError as error:
             yield Reply(command.id, Outcome.REJECTED, str(error))
@@ -223,10 +234,13 @@ class Ost:
         return ()
 
     def tick(self, now: float) -> Effects:
-        effects: list[Effect] = [*self._turns.expired(now)]
+        effects: list[Effect] = [*self._turns.expired(now), *self._access.expired(now)]
         if self._turns.dead(now):
             self._over = True
             return [*effects, Close("OST has not answered for 60 s")]
+        if self._wonder_at <= now:
+            self._wonder_at, self._wondering = math.inf, True
+            effects.append(Condition("no_dump", _NO_DUMP))
         if self._dumped:
             effects += self._panel.flush(now)
             effects += self._greet(now)
@@ -241,7 +255,9 @@ class Ost:
 
     @property
     def wake_at(self) -> float | None:
-        due = min(self._alive_at, self._dump_at, self._turns.wake_at, self._panel.due)
+        due = min(
+            self._alive_at, self._dump_at, self._turns.wake_at, self._panel.due, self._access.due, self._wonder_at
+        )
         return due if due < math.inf and not self._over else None
 
     @property

@@ -7,7 +7,8 @@ only where everybody may write (server grant 0).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from bridge.driver import Close, Effect, Hold, Send, Verdict
@@ -135,13 +136,22 @@ class Access:
         """No command is on its way any more: connect again, if that gives the grant back."""
         return [Close(_LOST, Verdict.AGAIN)] if self._reconnect else []
 
-    def retries(self, now: float) -> tuple[list[Command], list[Effect]]:
-        """Commands to be tried once more, and answers for those that cannot be."""
-        if not self._again:
-            return [], []
-        waiting, self._again = self._again, []
-        can = self.grant == _ALL
-        why = "it took too long to get the right to write back" if can else _LOST
-        failed = [(command, until) for command, until in waiting if not can or now > until]
-        again = [command for command, until in waiting if can and now <= until]
-        return again, [Reply(command.id, Outcome.FAILED, f"OST refused it; {why}") for command, _ in failed]
+    def retries(self) -> tuple[list[Command], list[Effect]]:
+        """Commands to be tried once more, if we may; answers for them, if not."""
+        commands = [command for command, _ in self._again]
+        self._again.clear()
+        if self.grant == _ALL:
+            return commands, []
+        return [], [Reply(command.id, Outcome.FAILED, f"OST refused it: {_LOST}") for command in commands]
+
+    def expired(self, now: float) -> Iterator[Reply]:
+        """Answers for commands that are too old to be tried once more: they never were carried out."""
+        for command, until in [entry for entry in self._again if entry[1] <= now]:
+            self._again.remove((command, until))
+            yield Reply(
+                command.id, Outcome.FAILED, "OST refused it; it took too long to get the right to write back"
+            )
+
+    @property
+    def due(self) -> float:
+        return min((until for _, until in self._again), default=math.inf)

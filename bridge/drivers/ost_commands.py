@@ -90,8 +90,10 @@ def of_target(module_key: str, target: Target, value: Json, tree: Tree) -> Order
         return _load_profile(module_key, str(value))
     prop = writable(tree, module_key, target.prop)
     if target.one_of:
-        keys = {label: element for element, label in target.one_of}
-        return _set(module_key, target.prop, prop, keys[str(value)], True)
+        chosen = [element for element, label in target.one_of if label == value and element in prop.elements]
+        if not chosen:  # the choices have changed since it was accepted
+            raise ValueError(f"{value!r} is not one of {', '.join(label for _, label in target.one_of)}")
+        return _set(module_key, target.prop, prop, chosen[0], True)
     element = _element(prop, target.element)
     if target.point.kind is Kind.ACTION:
         frame = frames.elements("SV", module_key, target.prop, {target.element: True})

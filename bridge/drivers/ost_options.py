@@ -37,12 +37,16 @@ class OstOptions(BaseModel):
     log_level: Literal["debug", "info", "warning", "error", "critical", "off"] = Field(
         "warning", description="log entries from this level on become events"
     )
-    media_url: str = Field("", description="where the pictures are: http://observatory/; empty: paths as texts")
+    media_url: str | None = Field(
+        None, description="where the pictures are: http://observatory/; absent: their paths as texts"
+    )
 
     @field_validator("media_url")
     @classmethod
-    def _web_address(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not url.startswith(("http://", "https://")):
             raise ValueError("expected http://… or https://…")
         return url.rstrip("/")
 

@@ -9,9 +9,9 @@ from bridge.driver import Effect, Remember
 from bridge.drivers import ost_system
 from bridge.drivers.ost_model import Change, Module, Tree
 from bridge.drivers.ost_options import OstOptions
-from bridge.drivers.ost_points import Target, module_name, targets
+from bridge.drivers.ost_points import MOST, Target, module_name, targets
 from bridge.drivers.ost_values import Reading
-from bridge.model import Declared, GroupState, GroupStatus, Json, Point, Scalar, Update
+from bridge.model import Declared, GroupState, GroupStatus, Happened, Json, Point, Scalar, Update
 
 COALESCE = 0.075  # seconds: one choice of many comes as a frame per boolean, a list as one per entry
 GRACE = 10.0  # seconds until a module that was removed is taken for gone: loading it again takes less
@@ -130,6 +130,9 @@ class Panel:
         if self._points.get(name) != points or name not in self._names:
             self._points[name] = points
             yield Declared(points, name)
+            if len(points) >= MOST:
+                told = f"the module {name} has more points than {MOST}: use include and exclude"
+                yield Happened("unexpected", {"message": told})
         yield from self._arrive(name, module)
         yield from self._values([(name, prop) for prop in {target.prop: None for target in found.values()}])
 

@@ -26,6 +26,7 @@ from bridge.drivers.ost_values import (
 from bridge.model import Category, Kind, Point, Policy, Quality, point_key
 
 TIMEOUT = 60.0  # seconds: the server stands still while it connects to INDI, for 3 s each time
+MOST = 4000  # points of one module: making more would hold up everything else
 SHOWN = frozenset(
     {
         "actions", "progress", "results", "values", "measures", "errors", "signals", "states", "image",
@@ -60,7 +61,7 @@ def module_name(key: str, module: Module) -> str:
 
 
 def targets(key: str, module: Module, tree: Tree, config: OstOptions) -> dict[str, Target]:
-    """All points of a module by key, in the order of OST's own display."""
+    """All points of a module (at most about MOST) by key, in the order of OST's own display."""
     elements = sum(len(prop.elements) for name, prop in module.properties.items() if not usual(name))
     rest = elements <= config.hidden_limit
     found: dict[str, Target] = {}
@@ -70,6 +71,8 @@ def targets(key: str, module: Module, tree: Tree, config: OstOptions) -> dict[st
         shown = usual(name)
         if not shown and not rest and not config.include:
             continue
+        if len(found) >= MOST:
+            break
         for target in _property(key, module, name, prop, tree, config):
             if (kept := _kept(target, shown, rest, config)) is not None:
                 found.setdefault(kept.point.key, kept)

@@ -117,7 +117,7 @@ class Turns:
                 )
 
     def dead(self, now: float) -> bool:
-        return bool(self._out) and now - self._out[0][1] >= SILENCE
+        return bool(self._out) and now >= self._out[0][1] + SILENCE
 
     @property
     def wake_at(self) -> float:

@@ -17,7 +17,7 @@ from bridge.model import Json, Quality, Scalar, boolean, in_range
 SETTABLE = frozenset({"int", "float", "string", "bool", "date", "time", "datetime", "light"})  # what SA must hold
 NUMBERS = frozenset({"int", "float"})
 MOMENTS = frozenset({"date", "time", "datetime"})
-_TINY = 1e-300  # elements never set hold uninitialised memory: 6.95e-310 was seen
+_TINY, _HUGE = 1e-300, 1e100  # elements never set hold uninitialised memory: 6.95e-310 and 8e165 were seen
 _WIDEST = 2**31 - 1  # of an int
 
 Reading = tuple[Scalar, Quality]
@@ -33,10 +33,10 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        tiny = not math.isfinite(value) or 0 < abs(value) < _TINY
+        garbage = not math.isfinite(value) or 0 < abs(value) < _TINY or abs(value) > _HUGE
     except OverflowError:
         return None
-    return None if tiny else value
+    return None if garbage else value
 
 
 def state(value: object) -> Reading:
@@ -84,7 +84,7 @@ def from_key(element: Element, key: str) -> Json:
 # --- what is shown -------------------------------------------------------------------------------------
 
 
-def reading(element: Element, media_url: str = "") -> Reading:
+def reading(element: Element, media_url: str | None = None) -> Reading:
     """The present value as a scalar; lists of values are told elsewhere."""
     value: object = element.value
     match element.type:
@@ -143,7 +143,7 @@ def _as_moment(kind: str, told: Mapping[str, object]) -> date | time | datetime:
     return datetime.combine(date(part("year"), part("month"), part("day")), clock)
 
 
-def _address(value: object, media_url: str) -> str | None:
+def _address(value: object, media_url: str | None) -> str | None:
     """Where a picture is. The file keeps its name, so what is told of it makes the address new."""
     told = value if isinstance(value, Mapping) else {}
     path = text(told.get("urljpeg") or told.get("url"))

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from typing import cast
 
-from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import Event, State
@@ -27,7 +26,9 @@ from bridge.websocket.errors import (
     not_open,
     silence,
 )
+from bridge.websocket.protocol import Protocol
 from bridge.websocket.target import Target
+from bridge.websocket.tcp import connect_tcp, start_tls
 
 READ_BUFFER = 64 << 10  # bytes, the same ones for the life of the connection
 HANG_UP = 1.0  # seconds that the peer gets to end TCP after a close frame
@@ -36,14 +37,6 @@ HEAD = 512  # bytes of the handshake's reply that are kept: enough for a status 
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.INFO)  # the library's debug lines show credentials and cost more than its work
 _CONT, _TEXT, _BINARY, _PONG = Opcode.CONT, Opcode.TEXT, Opcode.BINARY, Opcode.PONG
-_SOCKET_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),  # seconds
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),  # ms; keepalive rests while bytes are unacknowledged
-)
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -64,14 +57,14 @@ class WebSocket(asyncio.BufferedProtocol):
         self._target, self._uri = target, target.uri
         self._on_message, self._on_pong, self._on_flush = on_message, on_pong, on_flush
         self._loop = asyncio.get_running_loop()
-        self._protocol = ClientProtocol(self._uri, max_size=target.frame_limit, logger=_LOG)
+        self._protocol = Protocol(self._uri, max_size=target.frame_limit, logger=_LOG)
         self._buffer = memoryview(bytearray(READ_BUFFER))
         self._tcp: asyncio.Transport | None = None
         self._transport: asyncio.Transport | None = None  # the same, or TLS over it
         self._head = b""
         self._opened: asyncio.Future[Exception | None] = self._loop.create_future()
-        self._early: list[Callable[[], None]] | None = []  # what happened before connect() returned; None: it has
-        self._fragments, self._text = bytearray(), False
+        self._held: deque[Callable[[], None]] | None = deque()  # what is not delivered yet; None: all is
+        self._fragments, self._text = BytesIO(), False
         self._left = False  # by us: no callbacks any more
         self._cause: Exception | None = None
         self._hang_up: asyncio.TimerHandle | None = None
@@ -84,13 +77,15 @@ class WebSocket(asyncio.BufferedProtocol):
     async def connect(self) -> None:
         """Open it. OSError (ssl.SSLError, TimeoutError while TCP connects) or one of the WebSocketErrors."""
         try:
-            await self._connect_tcp()
-            await self._shake_hands()
+            # Under TLS this object must not see what arrives before: a stranger could slip something in.
+            factory = asyncio.Protocol if self._uri.secure else lambda: self
+            self._tcp = await connect_tcp(self._target, factory)
+            await self._shake_hands(self._tcp)
         except BaseException as error:
             self.abort(error if isinstance(error, Exception) else None)
             self._finish(None)
             raise
-        self._loop.call_soon(self._release)
+        self._loop.call_soon(self.release)  # what came with the reply, after the caller had a turn
 
     def send(self, frame: str | bytes) -> None:
         """Send a message, text for str; never waits. BufferError: too much is unsent. ConnectionLost: not open."""
@@ -130,6 +125,19 @@ class WebSocket(asyncio.BufferedProtocol):
         if transport := self._transport or self._tcp:
             transport.abort()
 
+    def hold(self) -> None:
+        """From a callback: deliver nothing any more, not even the end, until `release`. Reading goes on."""
+        if self._held is None:
+            self._held = deque()
+
+    def release(self) -> None:
+        """Deliver what was held back, in its order; a callback may hold again."""
+        steps, self._held = self._held or deque(), None
+        while steps and self._held is None:
+            steps.popleft()()
+        if self._held is not None:
+            self._held.extend(steps)
+
     @property
     def waiting(self) -> int:
         """Bytes that the kernel has not taken yet."""
@@ -140,22 +148,11 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # --- opening -------------------------------------------------------------------------------------
 
-    async def _connect_tcp(self) -> None:
-        # Under TLS this object must not see what arrives before: a stranger could slip something in.
-        factory = asyncio.Protocol if self._uri.secure else lambda: self
-        try:
-            async with asyncio.timeout(self._target.open_timeout):
-                self._tcp, _ = await self._loop.create_connection(factory, self._uri.host, self._uri.port)
-        except TimeoutError as error:
-            raise TimeoutError(f"{self._uri.host} port {self._uri.port} does not answer") from error
-        for option in _SOCKET_OPTIONS:
-            self._tcp.get_extra_info("socket").setsockopt(*option)
-
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(self, tcp: asyncio.Transport) -> None:
         deadline = asyncio.timeout(self._target.open_timeout)
         try:
             async with deadline:
-                self._transport = await self._start_tls() if self._uri.secure else self._tcp
+                self._transport = await start_tls(self._target, tcp, self) if self._uri.secure else tcp
                 self._request()
                 failure = await self._opened
         except TimeoutError:
@@ -164,17 +161,6 @@ class WebSocket(asyncio.BufferedProtocol):
             failure = silence(self._head)
         if failure is not None:
             raise failure
-
-    async def _start_tls(self) -> asyncio.Transport:
-        """TLS apart from TCP, so that a timeout tells which of them is silent."""
-        tcp = cast(asyncio.Transport, self._tcp)
-        name = self._target.server_name or self._uri.host
-        tls = cast(ssl.SSLContext, self._target.tls)
-        limit = self._target.open_timeout + 1  # never the first to act
-        secured = await self._loop.start_tls(tcp, self, tls, server_hostname=name, ssl_handshake_timeout=limit)
-        if secured is None or tcp.is_closing():
-            raise ConnectionResetError("the peer hung up during the TLS handshake")
-        return secured
 
     def _request(self) -> None:
         request = self._protocol.connect()
@@ -194,12 +180,6 @@ class WebSocket(asyncio.BufferedProtocol):
             reply = cast(Response, events.pop(0))
             self.server = ", ".join(reply.headers.get_all("Server")) or None
             self._opened.set_result(None)
-
-    def _release(self) -> None:
-        """connect() has returned and its caller had a turn: now deliver what came with the reply."""
-        steps, self._early = self._early or [], None
-        for step in steps:
-            step()
 
     # --- open ----------------------------------------------------------------------------------------
 
@@ -228,8 +208,8 @@ class WebSocket(asyncio.BufferedProtocol):
             if not self._opened.done():
                 self._head += data[: HEAD - len(self._head)]
                 self._answered(events)
-            if self._early is not None:
-                self._early.append(partial(self._deliver, events))
+            if self._held is not None:
+                self._held.append(partial(self._deliver, events))
             else:
                 self._deliver(events)
         except Exception as error:
@@ -243,31 +223,36 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         try:
             try:
-                for frame in cast(list[Frame], events):
+                for turn, frame in enumerate(cast(list[Frame], events), 1):
+                    self._take(frame)
                     if self._left:
                         break
-                    self._take(frame)
+                    if self._held is not None:
+                        self._held.append(partial(self._deliver, events[turn:]))
+                        break
             finally:
                 self._on_flush()
         except Exception as error:
             self.abort(error)
 
     def _take(self, frame: Frame) -> None:
-        opcode = frame.opcode
+        # The parser keeps its last frame until the next one is there: it shall not keep 100 MB with it.
+        opcode, data, frame.data = frame.opcode, frame.data, b""
         if opcode is _PONG:
-            self._on_pong(bytes(frame.data))
+            self._on_pong(bytes(data))
         elif opcode is _TEXT or opcode is _BINARY:
             if frame.fin:
-                self._on_message(bytes(frame.data), opcode is _TEXT)
+                self._on_message(bytes(data), opcode is _TEXT)
             else:
-                self._fragments, self._text = bytearray(frame.data), opcode is _TEXT
+                self._fragments, self._text = BytesIO(), opcode is _TEXT
+                self._fragments.write(data)
         elif opcode is _CONT:
-            self._fragments += frame.data  # linear, and a list of one-byte fragments would be 60 times as big
+            self._fragments.write(data)  # linear, and a list of one-byte fragments would be 60 times as big
             if frame.fin:
-                message, self._fragments = bytes(self._fragments), bytearray()
+                message, self._fragments = self._fragments.getvalue(), BytesIO()
                 self._on_message(message, self._text)
 
-    def _open_protocol(self) -> ClientProtocol:
+    def _open_protocol(self) -> Protocol:
         transport = self._transport
         if self._protocol.state is not State.OPEN or self._left or transport is None or transport.is_closing():
             raise not_open(self._protocol)
@@ -290,10 +275,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._protocol.receive_eof()
         if not self._opened.done():
             self._opened.set_result(self._cause or exc or handshake_failure(self._protocol, self._head))
-        elif self._early is None:
+        elif self._held is None:
             self._finish(exc)
         else:
-            self._early.append(partial(self._finish, exc))
+            self._held.append(partial(self._finish, exc))
 
     def _finish(self, error: Exception | None) -> None:
         if not self.closed.done():

@@ -60,8 +60,20 @@ def test_a_dump_of_another_shape_breaks_the_protocol() -> None:
         Talk(silent=True).hear({"d": {"m": [1]}})
 
 
+def test_a_server_that_stands_still_is_told_of() -> None:
+    talk = Talk(silent=True)
+    talk.wait(11)
+    assert talk.conditions == ["no_dump"]
+    assert "February 2026" in talk.of(Condition)[0].reason
+    talk.hear(dump())
+    talk.wait(0)
+    assert talk.conditions == ["no_dump", ""]
+
+
 def test_a_big_dump_is_told_in_slices() -> None:
-    modules = {f"M{i}": {"p": {"p": prop({f"e{j}": number(j) for j in range(200)})}, "l": {}} for i in range(20)}
+    modules: dict[str, Any] = {
+        f"M{i}": {"p": {"p": prop({f"e{j}": number(j) for j in range(200)})}, "l": {}} for i in range(20)
+    }
     talk = Talk(silent=True)
     first = talk.hear(dump(**modules))
     assert len(talk.of(Declared, first)) < 10
@@ -319,6 +331,8 @@ def test_read_only(grant: str) -> None:
     talk.ask(STEPS, 5.0)
     assert talk.outcomes == ["rejected"]
     assert talk.sent == []
+    talk.call("grid_read", "c2", module="MyFocuser", property="values")
+    assert talk.outcomes == ["rejected", "done"]
 
 
 def test_a_guest_may_only_read() -> None:
@@ -388,7 +402,8 @@ def test_without_a_login_a_new_connection_tries_once_more() -> None:
 def test_a_command_carried_over_is_answered_if_it_cannot_be_tried() -> None:
     assert Talk(carried=[Command("c1", STEPS, 5.0)], first=dump("0", "1")).outcomes == ["failed"]
     late = Talk(carried=[Command("c1", STEPS, 5.0)], silent=True)
-    late.now += 20
+    late.wait(11)
+    assert late.outcomes == ["failed"]
     late.hear(dump())
     late.wait(0)
     assert late.outcomes == ["failed"]

@@ -333,8 +333,7 @@ def test_profiles() -> None:
 
 
 def test_what_an_action_touches() -> None:
-    values = {"steps": 5}
-    args = {"module": "MyFocuser", "property": "parameters", "values": values}
+    args: dict[str, Any] = {"module": "MyFocuser", "property": "parameters", "values": {"steps": 5}}
     touched = plugin.touches(Command("c", "set_property", args=args))
     assert [(touch.key, touch.value) for touch in touched] == [("MyFocuser/parameters", None), (STEPS, 5)]
     touched = plugin.touches(Command("c", "profile_load", args={"module": "M", "profile": "x"}))

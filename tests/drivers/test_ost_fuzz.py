@@ -1,4 +1,4 @@
-"""Whatever OST says and in whatever order: no surprise, one final reply per command, and frames that arrive whole."""
+"""Whatever OST says, in whatever order: no surprise, one final reply per command, frames that arrive whole."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ PLAUSIBLE = (
     st.sampled_from([0, 1, -1, 2.5, True, "Guide", "", None, {"hh": 1}, {"dynlabel": "x", "value": 4}]) | ANY_JSON
 )
 VALUES = st.dictionaries(ELEMENTS | st.text(max_size=3), PLAUSIBLE, max_size=4)
-ROOTS = st.sampled_from(
-    ["ea", "ee", "ev-set", "ps-only property state", "ap-dump", "aa-dump all data", "dp-", "dm-", "de-", "gc-grid new line ",
-     "gu-", "gd-", "gr-", "lc-lov create", "lu-lov update", "fs-", "fl-", "fc-", "uc-update", "qa-", "zz", "l", "xx", "evt", "d"]
-)  # fmt: skip
+KINDS = "ea ee ev ps ap aa dp dm de gc gu gd gr lc lu fs fl fc uc qa zz l xx evt d"
+ROOTS = st.sampled_from(KINDS.split()) | st.sampled_from(["ps-only property state", "gc-grid new line ", "dm-"])
 PARTS = st.fixed_dictionaries(
     {},
     optional={
@@ -49,17 +47,28 @@ PARTS = st.fixed_dictionaries(
         "rule": st.integers(0, 2),
     },
 )
+LISTS = st.dictionaries(st.sampled_from(["CCD", ""]), ANY_JSON, max_size=2)
 BODIES = st.one_of(
     ANY_JSON,
-    st.dictionaries(MODULES, st.fixed_dictionaries({"p": st.dictionaries(PROPERTIES, PARTS | ANY_JSON, max_size=2)}), max_size=2),
-    st.dictionaries(MODULES, st.fixed_dictionaries({"l": st.dictionaries(st.sampled_from(["CCD", ""]), ANY_JSON, max_size=2)}), max_size=2),
-    st.dictionaries(MODULES, st.fixed_dictionaries({"f": PARTS | st.just({"name": "x", "changed": True})}), max_size=2),
+    st.dictionaries(
+        MODULES,
+        st.fixed_dictionaries({"p": st.dictionaries(PROPERTIES, PARTS | ANY_JSON, max_size=2)}),
+        max_size=2,
+    ),
+    st.dictionaries(MODULES, st.fixed_dictionaries({"l": LISTS}), max_size=2),
+    st.dictionaries(
+        MODULES, st.fixed_dictionaries({"f": PARTS | st.just({"name": "x", "changed": True})}), max_size=2
+    ),
     st.fixed_dictionaries({"systemwatcher": ANY_JSON | st.just({"disks": [{"mountpoint": "/a"}, 3]})}),
-)  # fmt: skip
+)
 GRANTS = st.sampled_from(["1", "1", "0", "-1", "", 5])
-DUMPS = st.builds(lambda grant, server, extra: dump(grant, server, **extra), GRANTS, GRANTS, st.sampled_from(
-    [{}, {"Other": focuser()}, {"Other": {"p": {"steps": prop({})}}}, {"system": {"p": {"cpu_load": prop({}, rule=0)}}}]
-))  # fmt: skip
+MORE: list[dict[str, Any]] = [
+    {},
+    {"Other": focuser()},
+    {"Other": {"p": {"steps": prop({})}}},
+    {"system": {"p": {"cpu_load": prop({}, rule=0)}}},
+]
+DUMPS = st.builds(lambda grant, server, more: dump(grant, server, **more), GRANTS, GRANTS, st.sampled_from(MORE))
 MESSAGES = st.one_of(
     st.builds(lambda root, body: {root: body}, ROOTS, BODIES),
     st.just(XX),
@@ -99,8 +108,11 @@ ACTIONS = {
 }
 COMMANDS = st.one_of(
     st.tuples(KEYS, PLAUSIBLE, st.just({})),
-    *(st.tuples(st.just(key), st.none(), st.fixed_dictionaries({n: ARGS[n] for n in names})) for key, names in ACTIONS.items()),
-)  # fmt: skip
+    *(
+        st.tuples(st.just(key), st.none(), st.fixed_dictionaries({name: ARGS[name] for name in names}))
+        for key, names in ACTIONS.items()
+    ),
+)
 STEPS = st.one_of(
     st.tuples(st.just("receive"), FRAMES),
     st.tuples(st.just("receive"), FRAMES),
@@ -168,7 +180,7 @@ def check(talk: Talk, submitted: set[str]) -> None:
 
 
 def as_the_server_reads(frame: str) -> object:
-    """The server's replacements in the raw text (section 3 of the protocol), one after the other, then its parser."""
+    """The server's replacements in the raw text, one after the other, then its parser."""
     out = []
     for index, character in enumerate(frame):
         if character == "\\" and frame[index + 1 : index + 2] == '"':

@@ -55,7 +55,7 @@ def test_garbage_is_bad_and_not_zero() -> None:
 def test_what_is_shown_at_first() -> None:
     talk = Talk()
     shown = {point.key.split("/")[1] for point in talk.points.values() if point.enabled and point.group}
-    assert shown == {"actions", "results", "progress", "image", "signals", "values", "profile", "profile_changed"}
+    assert shown == {"actions", "results", "progress", "image", "signals", "values", "profile"}
 
 
 def test_include_and_exclude() -> None:
@@ -92,8 +92,12 @@ def test_an_element_called_status_keeps_its_key() -> None:
 
 
 def test_keys_that_would_collide_or_mislead() -> None:
-    odd = {"p": {"a/b": prop({"disRA+": element("bool", True), "": number(1)}), "status": prop({})}, "l": {}}
-    talk = Talk(first=dump(**{"": odd, "#": odd}))
+    odd: dict[str, Any] = {
+        "p": {"a/b": prop({"disRA+": element("bool", True), "": number(1)}), "status": prop({})},
+        "l": {},
+    }
+    modules: dict[str, Any] = {"": odd, "#": odd}
+    talk = Talk(first=dump(**modules))
     keys = {key for key in talk.points if talk.points[key].group}
     assert keys == {"%23/a%2Fb/disRA%2B", "%23/a%2Fb/%", "%23/a%2Fb/status", "%23/status/status"}
 

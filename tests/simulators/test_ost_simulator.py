@@ -1,14 +1,16 @@
-"""The OST simulator against recordings of the real server: same frames, same order, same silences; and its life."""
+"""The OST simulator against recordings of the real server: same frames, order and silences; and its life."""
 
 import asyncio
 import json
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
@@ -17,7 +19,7 @@ from bridge.simulators.ost import OstSimulator
 from bridge.simulators.ost.declare import number, whole
 from bridge.simulators.ost.grants import Grants
 from bridge.simulators.ost.pictures import BLOCKS, jpeg
-from bridge.simulators.ost.requests import Misunderstood, parsed
+from bridge.simulators.ost.requests import ADDRESSED, FREE, SERVER, Misunderstood, parsed
 from bridge.simulators.ost.stage import Script, Stage
 from bridge.simulators.ost.values import NotTaken, coerced
 from bridge.simulators.server import Server, serve
@@ -25,7 +27,7 @@ from bridge.simulators.server import Server, serve
 DATA = Path(__file__).parents[1] / "data" / "ost"
 PATIENCE = 10.0
 FENCE = '{"xx":{}}'
-JsonObject = dict[str, object]
+Tree: TypeAlias = dict[str, Any]  # JSON, walked through freely
 
 
 def still(**options: object) -> OstSimulator:
@@ -58,9 +60,10 @@ class Client:
             owed -= frames[-1] == FENCE
         return frames[:-1]
 
-    async def dump(self) -> JsonObject:
+    async def dump(self) -> Tree:
         frames = await self.ask('{"DU":{}}')
-        return next(json.loads(frame)["d"] for frame in frames if frame.startswith('{"d"'))
+        dump: Tree = next(json.loads(frame)["d"] for frame in frames if frame.startswith('{"d"'))
+        return dump
 
     async def until(self, wanted: Callable[[str], bool]) -> str:
         async with asyncio.timeout(PATIENCE):
@@ -82,7 +85,12 @@ async def one(simulator: OstSimulator) -> AsyncIterator[tuple[Client, Server]]:
         yield client, server
 
 
-# --- recordings -----------------------------------------------------------------------------------------------------
+def ost(server: Server) -> OstSimulator:
+    assert isinstance(server.simulator, OstSimulator)
+    return server.simulator
+
+
+# --- recordings --------------------------------------------------------------------------------------------------
 
 
 def recorded(name: str) -> list[dict[str, str]]:
@@ -186,6 +194,9 @@ async def test_the_dump_has_the_structure_of_a_real_one() -> None:
     real = json.loads((DATA / "dump.json").read_text())["d"]
     async with one(still()) as (client, _):
         made = await client.dump()
+        (frame,) = [frame for frame in await client.ask('{"DU":{}}') if frame.startswith('{"d"')]
+    compact = json.dumps(json.loads(frame), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert len(compact) == len(frame)
     assert list(made) == list(real)
     for part in ("controllerdata", "files"):
         assert list(made[part]) == list(real[part])
@@ -205,7 +216,7 @@ async def test_the_dump_has_the_structure_of_a_real_one() -> None:
     assert set(real["m"]["MyFocuser"]["infos"]) == set(made["m"]["MyFocuser"]["infos"])
 
 
-# --- text, values, grants -------------------------------------------------------------------------------------------
+# --- text, values, grants ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ['say "hi"', "{abc", "abc}"])
@@ -265,6 +276,63 @@ def test_limits_are_enforced_except_that_two_zeros_are_none(value: float) -> Non
             limited.taken(value)
 
 
+class Quiet:
+    """A client without a socket."""
+
+    remote = "::1"
+
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+
+    def send(self, message: str) -> None:
+        message.encode()
+        self.frames.append(message)
+
+
+KEYS = st.sampled_from([*sorted(FREE | ADDRESSED | SERVER), "ZZ"])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+NAMED = {"name": ANYTHING, "lib": ANYTHING, "folder": ANYTHING, "driver": ANYTHING}
+PLACES = [
+    (module, prop, element)
+    for module, held in still(modules="Focuser,Sequencer,Dummy").observatory.modules.items()
+    for prop, values in held.properties.items()
+    for element in (*values.elements, "nope")
+]
+
+
+@st.composite
+def addressed(draw: st.DrawFn) -> Tree:
+    """A command for an element that there is (mostly), with any value; grids get their whole line."""
+    module, prop, element = draw(st.sampled_from(PLACES))
+    elements = {element: draw(ANYTHING)}
+    if draw(st.booleans()):
+        elements |= {name: draw(ANYTHING) for of, at, name in PLACES if (of, at) == (module, prop)}
+    return {draw(KEYS): {"m": {module: {"p": {prop: {"e": elements, "i": draw(st.integers(-1, 2) | ANYTHING)}}}}}}
+
+
+COMMANDS = addressed() | st.dictionaries(
+    KEYS, st.fixed_dictionaries({}, optional={**NAMED, "m": ANYTHING}) | ANYTHING, min_size=1, max_size=1
+)
+
+
+@given(st.lists(COMMANDS, max_size=8), st.text(max_size=10))
+@settings(max_examples=60, deadline=None)
+def test_nothing_that_a_client_says_is_a_mistake_of_the_simulator(messages: list[Tree], text: str) -> None:
+    simulator = still(modules="Focuser,Sequencer,Dummy")
+    client = Quiet()
+    simulator.clients.joined(client)
+    for message in [*map(json.dumps, messages), text]:
+        simulator.clients.obey(simulator.observatory, client, message)
+        simulator.clients.obey(simulator.observatory, client, '{"XX":{}}')
+        assert client.frames[-1] == FENCE
+    for frame in client.frames:
+        json.loads(frame)
+
+
 @given(st.lists(st.sampled_from(["connect", "leave", "admin", "guest", "wrong"]), max_size=12))
 def test_an_address_has_one_grant_whatever_its_connections_do(steps: list[str]) -> None:
     grants, expected = Grants("1"), ""
@@ -291,7 +359,7 @@ async def test_another_address_keeps_its_grant() -> None:
         async with connected(server.url, "127.0.0.2"):
             pass
         assert '"ea"' in (await client.ask(sv("MyFocuser", "parameters", "steps", 5)))[0]
-        server.simulator.lose_grant("127.0.0.1")  # type: ignore[attr-defined]
+        ost(server).lose_grant("127.0.0.1")
         (refusal,) = await client.ask(sv("MyFocuser", "parameters", "steps", 6))
         assert json.loads(refusal)["l"]["c"] == "WS"
 
@@ -304,7 +372,7 @@ async def test_who_is_not_logged_in_hears_the_others() -> None:
         assert await stranger.dump() == {"grant-client": "-1", "grant-server": "2"}
 
 
-# --- sets and their record ------------------------------------------------------------------------------------------
+# --- sets and their record ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.asyncio
@@ -332,7 +400,7 @@ async def test_only_executed_sets_are_counted() -> None:
 @pytest.mark.asyncio
 async def test_all_is_not_atomic_and_autoupdate_does_not_matter_to_it() -> None:
     async with one(still()) as (client, server):
-        server.simulator.load_module()  # type: ignore[attr-defined]
+        ost(server).load_module()
         await client.ask()
         values = {"n1": 500, "n2": 3, "n3": 0.2, "n4": 1, "n5": 1.1, "extra": 1}
         frames = await client.ask(json.dumps({"SA": {"m": {"MyDummy": {"p": {"numbersRW": {"e": values}}}}}}))
@@ -400,6 +468,27 @@ async def test_a_stopped_driver_rebuilds_every_list_and_deletes_its_properties()
 
 
 @pytest.mark.asyncio
+async def test_a_badge_comes_as_a_module_with_one_property_and_no_lists() -> None:
+    async with one(still()) as (client, server):
+        ost(server).badge("MyFocuser", "values")
+        (frame,) = await client.ask()
+        module = json.loads(frame)["aa-dump all data"]["MyFocuser"]
+        assert list(module) == ["p"]
+        assert [(key, prop["badge"]) for key, prop in module["p"].items()] == [("values", True)]
+
+
+@pytest.mark.asyncio
+async def test_rescanned_devices_are_listed_anew() -> None:
+    async with one(still()) as (client, _):
+        frames = [json.loads(frame) for frame in await client.ask(sv("MyFocuser", "devices", "camera", {}, "J2"))]
+        lists = [frame["lc-lov create"]["MyFocuser"]["l"] for frame in frames]
+        cameras = [
+            one["DRIVER_INTERFACE-CCD_INTERFACE"] for one in lists if "DRIVER_INTERFACE-CCD_INTERFACE" in one
+        ]
+        assert [len(camera.get("values", {})) for camera in cameras] == [0, 1, 2]
+
+
+@pytest.mark.asyncio
 async def test_the_folder_is_shared_and_its_frames_have_two_keys() -> None:
     async with one(still()) as (client, _):
         frames = [json.loads(frame) for frame in await client.ask('{"FS":{"folder":"/../x"}}')]
@@ -407,7 +496,7 @@ async def test_the_folder_is_shared_and_its_frames_have_two_keys() -> None:
         assert (await client.dump())["files"]["selectedfolder"] == "/../x"
 
 
-# --- its own life ---------------------------------------------------------------------------------------------------
+# --- its own life ------------------------------------------------------------------------------------------------
 
 
 def test_scripts_keep_time_and_are_not_resumed_once_closed() -> None:
@@ -452,7 +541,7 @@ async def test_an_autofocus_runs_to_its_end() -> None:
 @pytest.mark.asyncio
 async def test_without_stars_the_property_stays_busy_until_somebody_aborts() -> None:
     async with one(OstSimulator(pace=100, modules="Focuser")) as (client, server):
-        server.simulator.no_stars()  # type: ignore[attr-defined]
+        ost(server).no_stars()
         await client.ask(sv("MyFocuser", "actions", "autofocus", True))
         await client.until(lambda frame: '"event":"nostars"' in frame)
         assert (await client.dump())["m"]["MyFocuser"]["p"]["actions"]["status"] == 2
@@ -479,7 +568,7 @@ async def test_rain_closes_the_roof() -> None:
     async with one(OstSimulator(pace=50, dry=0)) as (client, server):
         await client.ask(sv("MyParkmanager", "actions", "open", True))
         await client.until(lambda frame: '"shutterclosed":false' in frame)
-        server.simulator.rain()  # type: ignore[attr-defined]
+        ost(server).rain()
         await client.until(lambda frame: '"weatherstate":{"e":{"global":3}}' in frame)
         await client.until(lambda frame: '"shutterclosed":true' in frame)
 
@@ -490,7 +579,7 @@ async def test_guiding_tells_rms_and_ends_when_the_star_is_lost() -> None:
         await client.ask(sv("MyGuider", "actions", "guide", True))
         await client.until(lambda frame: '"rmsTotal":0.' in frame or '"rmsTotal":1.' in frame)
         await client.until(lambda frame: frame.startswith('{"gd-grid'))  # the graph is full
-        server.simulator.guide_loss()  # type: ignore[attr-defined]
+        ost(server).guide_loss()
         await client.until(lambda frame: '"status":3' in frame and '"actions"' in frame)
 
 
@@ -503,7 +592,7 @@ async def test_the_mount_tells_its_position_again_and_again_and_goes_to_a_target
         await client.until(lambda frame: '"event":"navigatordone"' in frame)
 
 
-# --- size, rate and faults ------------------------------------------------------------------------------------------
+# --- size, rate and faults ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.asyncio
@@ -519,14 +608,14 @@ async def test_a_dump_can_be_of_any_size() -> None:
 @pytest.mark.asyncio
 async def test_indi_that_does_not_answer_blocks_the_whole_server() -> None:
     async with one(OstSimulator(modules="Focuser")) as (client, server):
-        server.simulator.indi_lost(0.3)  # type: ignore[attr-defined]
+        ost(server).indi_lost(0.3)
         loop = asyncio.get_running_loop()
         began = loop.time()
         await client.ask()
         assert loop.time() - began > 0.25
         refused = await client.until(lambda frame: "connectIndi" in frame)
         assert json.loads(refused)["l"]["l"] == 3
-        server.simulator.indi_back()  # type: ignore[attr-defined]
+        ost(server).indi_back()
 
 
 @pytest.mark.asyncio
@@ -537,14 +626,26 @@ async def test_a_restart_drops_everybody_and_may_bring_other_modules() -> None:
         simulator.restart(down=0.05, modules="Focuser,Planner")
         with pytest.raises(ConnectionClosedError):
             await client.until(lambda _: False)
-        async with asyncio.timeout(PATIENCE):
-            async for socket in connect(server.url, max_size=None):
-                after = await Client(socket).dump()
-                await socket.close()
-                break
+        await listening(server)
+        async with connected(server.url) as again:
+            after = await again.dump()
     assert set(after["m"]) == {"GlobalDatastore", "MyFocuser", "MyPlanner"}
     started = [dump["m"]["MyFocuser"]["infos"]["startdatetime"] for dump in (before, after)]
     assert started[0] != started[1]
+
+
+@pytest.mark.asyncio
+async def test_faults_over_http_say_what_is_wrong_with_them() -> None:
+    async with one(still()) as (client, server):
+        await asyncio.to_thread(
+            fetched, server, "/_fault/put?module=MyAllsky&prop=measures&element=clouds&value=nan"
+        )
+        assert '"clouds":null' in (await client.ask())[0]
+        for wrong in ("put?module=Nope&prop=a&element=b&value=1", "property_gone?module=MyAllsky&prop=nope"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                await asyncio.to_thread(fetched, server, f"/_fault/{wrong}")
+            assert refused.value.code == 400
+            refused.value.close()
 
 
 @pytest.mark.asyncio
@@ -558,7 +659,8 @@ def test_a_picture_decodes_to_the_blocks_it_was_made_of() -> None:
     data = jpeg(5)
     scan = data[data.index(b"\x3f\0", data.index(b"\xff\xda")) + 2 : -2].replace(b"\xff\0", b"\xff")
     bits = "".join(f"{byte:08b}" for byte in scan)
-    values, at, before = [], 0, 0
+    values: list[int] = []
+    at = before = 0
     while len(values) < BLOCKS * BLOCKS:
         size = int(bits[at : at + 4], 2)
         coded = int(bits[at + 4 : at + 4 + size] or "0", 2)
@@ -570,6 +672,16 @@ def test_a_picture_decodes_to_the_blocks_it_was_made_of() -> None:
     assert min(values) >= 15
     assert max(values) <= 250
     assert jpeg(5) != jpeg(6)
+
+
+async def listening(server: Server) -> None:
+    """Wait until connections are accepted again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(server.host, server.port)
+                writer.close()
+                return
 
 
 def fetched(server: Server, path: str) -> tuple[bytes, str]:

@@ -1,4 +1,4 @@
-"""The daemon and an Evok simulator as separate processes, each killed and restarted on its own port."""
+"""The daemon and a simulator as separate processes, each killed and restarted on its own port."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Process:
 
     program: Sequence[str] = (sys.executable,)  # what the arguments are given to, and where it runs
     working_directory = REPOSITORY
+    development = True  # Python looks closely, and is slower
 
     def __init__(self, name: str, directory: Path, arguments: Sequence[str]) -> None:
         self.name, self._arguments = name, arguments
@@ -64,7 +65,9 @@ class Process:
         """Start; not waited for."""
         assert self._process is None, f"{self.name} runs already"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("LAB2MQTT_")}
-        environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONDEVMODE": "1"}
+        environment["PYTHONPATH"] = str(REPOSITORY)
+        if self.development:
+            environment["PYTHONDEVMODE"] = "1"
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.program, *self._arguments],
@@ -108,13 +111,13 @@ class Process:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-class Evok(Process):
-    """`lab2mqtt simulate evok`: nothing moves by itself, so that what is retained can be compared with it."""
+class Simulator(Process):
+    """`lab2mqtt simulate`, with what every simulator tells and does over HTTP."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, instrument: str, directory: Path, *options: str) -> None:
         self.port = free_port()
-        arguments = ["-m", "bridge", "simulate", "evok", "--port", str(self.port), "--no-lively", *options]
-        super().__init__("evok", directory, arguments)
+        arguments = ["-m", "bridge", "simulate", instrument, "--port", str(self.port), *options]
+        super().__init__(instrument, directory, arguments)
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -122,12 +125,31 @@ class Evok(Process):
         waited(self._answers, f"the simulator's answer; its log: {self.log[-2000:]}")
 
     def fault(self, name: str, **parameters: object) -> None:
-        self._get(f"_fault/{name}?{urlencode(parameters)}")
+        self.get(f"_fault/{name}?{urlencode(parameters)}")
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._get("_state"))
+        found: dict[str, Any] = json.loads(self.get("_state"))
         return found
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/{path}", timeout=5.0) as reply:
+            body: bytes = reply.read()
+            return body
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.get("_state"))
+        except (urllib.error.URLError, ConnectionError):
+            assert self.runs, self.log
+            return False
+
+
+class Evok(Simulator):
+    """Nothing moves by itself, so that what is retained can be compared with it."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        super().__init__("evok", directory, "--no-lively", *options)
 
     def values(self) -> Mapping[str, float]:
         """The hardware's own values, by the bridge's keys."""
@@ -138,18 +160,6 @@ class Evok(Process):
         """The sets carried out at this object: `{"at": seconds since 1970, "wish": {...}}`."""
         recent: list[dict[str, Any]] = self.state["executed"].get(key, {}).get("recent", [])
         return recent
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self._get("_state"))
-        except (urllib.error.URLError, ConnectionError):
-            assert self.runs, self.log
-            return False
-
-    def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}/{path}", timeout=5.0) as reply:
-            body: bytes = reply.read()
-            return body
 
 
 class Daemon(Process):

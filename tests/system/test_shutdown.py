@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.system.mosquitto import free_port
 from tests.system.processes import Daemon, assert_no_faults, configuration, waited
-from tests.system.world import World
+from tests.system.world import World, meanwhile
 
 STOPPED = 5.0  # seconds from SIGTERM to the end of the process
 
@@ -48,6 +49,29 @@ def test_a_stop_with_commands_under_way_answers_all_of_them(tmp_path: Path) -> N
             finals = [answer for answer in world.observer.answers(id_) if answer["final"]]
             assert len(finals) == 1, (id_, finals, world.observer.answers(id_))
         waited(lambda: world.evok.values()["ro/2_01"] == 0, "the pulse to be ended by the next life")
+
+
+def test_a_stop_under_a_flood_of_commands_says_offline_last_and_keeps_no_answer_to_itself(tmp_path: Path) -> None:
+    with World(tmp_path, ["max_queued_messages 0"]) as world:
+        ids: list[str] = []
+
+        def flood() -> None:
+            while world.daemon.runs:
+                ids.extend(world.observer.send("io/set/ao/2_01", {"value": n}) for n in range(5))
+                time.sleep(0.01)
+
+        with meanwhile(flood):
+            world.observer.until(lambda: world.observer.finals(ids[:100]) == 100)
+            since = time.monotonic()
+            world.daemon.terminate()
+            assert world.daemon.ended(STOPPED) == 0
+        world.observer.until_retained("_bridge/gate/status", b"offline", 2.0)
+        own = [one for one in world.observer.on("#", since) if "/set/" not in one.topic]
+        assert own[-1].topic.endswith("_bridge/gate/status")
+        journal = sqlite3.connect(tmp_path / "state" / "journal.db")
+        kept = {id_ for (id_,) in journal.execute("SELECT id FROM commands WHERE final")}
+        journal.close()
+        assert kept <= {one.json["id"] for one in world.observer.on("io/reply/ao/2_01")}
 
 
 @pytest.mark.parametrize("situation", ["broker dead", "broker stalled", "device stalled", "device away"])

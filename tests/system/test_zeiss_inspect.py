@@ -251,6 +251,20 @@ def daemon_killed_in_the_middle(server: StartServer, directory: Path) -> None:
         world.assert_imports(2)
 
 
+def daemon_killed_at_any_moment(server: StartServer, directory: Path) -> None:
+    """From the command's arrival to a little after its import began: what is told is never better than what is."""
+    with World(server, directory) as world:
+        for delay in (0.004, 0.010, 0.014, 0.018, 0.022):  # seconds
+            before = world.inspect.imports
+            id_ = world.send("slow1")
+            time.sleep(delay)
+            world.daemon.kill()
+            world.start_daemon()
+            began, state = world.inspect.imports - before, world.until_over(id_)
+            assert (began, state) in ((1, "unknown"), (0, "unknown"), (0, "unavailable"), (0, None)), delay
+            assert "done" not in [answer["outcome"] for answer in world.observer.answers(id_)]
+
+
 def daemon_stopped_in_the_middle(server: StartServer, directory: Path) -> None:
     with World(server, directory) as world:
         running = world.begun("slow2")
@@ -300,6 +314,7 @@ def test_what_was_sent_is_imported_once_whoever_dies(server: StartServer, tmp_pa
         server_killed_in_the_middle,
         server_killed_before_anything_was_sent,
         daemon_killed_in_the_middle,
+        daemon_killed_at_any_moment,
         daemon_stopped_in_the_middle,
         line_cut_in_the_middle,
         broker_killed_in_the_middle,

@@ -154,6 +154,15 @@ url = "ws://{HOST}:{self.cable.port}"
         )
         return self.job(id_)
 
+    def until_over(self, id_: str) -> str | None:
+        """Wait until it neither waits nor runs; how it ended, None: there is no such job."""
+
+        def state() -> str | None:
+            return self.job(id_).get("state")
+
+        self.observer.until(lambda: state() not in ("queued", "running"), what=state)
+        return state()
+
     def until_link(self, state: str, within: float = DEADLINE, reason: str = "") -> None:
         """Wait until the link is in this state, for a reason with these words."""
 

@@ -101,12 +101,12 @@ class Allsky(Equipped):
         while True:
             yield self.properties["parms"].number("delay")
             self.shoot()
+            self.site.files.picture(f"/{self.key}Keogram.jpeg")
             self.put("keogram", image1=picture_value(f"{self.key}Keogram", width=600, height=300))
 
     def _measure(self) -> Script:
         while True:
             yield STEP
-            self.site.weather.pass_on()
             measures = self.site.weather.measures()
             self.put("measures", **measures)
             at = datetime.now()

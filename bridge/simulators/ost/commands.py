@@ -29,7 +29,7 @@ def _addressed(observatory: Observatory, key: str, body: JsonObject) -> None:
     else:
         address = property_of(key, inside)
         if _may_change(module, key, address.prop, address.body):
-            _change(module, key, address.prop, address.body)
+            _change(observatory, module, key, address.prop, address.body)
 
 
 def _may_change(module: Module, key: str, prop: str, body: JsonObject) -> bool:
@@ -51,7 +51,7 @@ def _may_change(module: Module, key: str, prop: str, body: JsonObject) -> bool:
     return False
 
 
-def _change(module: Module, key: str, prop: str, body: JsonObject) -> None:
+def _change(observatory: Observatory, module: Module, key: str, prop: str, body: JsonObject) -> None:
     elements = body.get("e")
     values = elements if isinstance(elements, dict) else {}
     if key == "SV":
@@ -63,6 +63,8 @@ def _change(module: Module, key: str, prop: str, body: JsonObject) -> None:
         edits.edit_grid(module, key, prop, body)
     else:  # icons: I1 to J2
         module.site.wire.record(module.key, prop, next(iter(values), ""), None, key)
+        if key == "J2" and prop == "devices":
+            observatory.rescan(module)
 
 
 def _profile(module: Module, key: str, inside: JsonObject) -> None:

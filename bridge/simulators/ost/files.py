@@ -1,5 +1,6 @@
 """The watched folder: names of files and folders, which all clients share, and their events."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from bridge.simulators.ost.frames import CONTROLLER
@@ -12,6 +13,7 @@ class Files:
     selected: str = "/var/www/ostmedia"
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=lambda: [""])
+    taken: Counter[str] = field(default_factory=Counter)  # how often a picture of this name was taken
     told: dict[str, object] = field(default_factory=dict)  # the part of controllerdata: nothing before a change
 
     def dumped(self) -> dict[str, object]:
@@ -19,6 +21,7 @@ class Files:
 
     def picture(self, name: str) -> None:
         """A picture is written under a temporary name, then renamed."""
+        self.taken[name] += 1
         temporary = f"{name}.tmp"
         self._event("fileadd", temporary)
         self.files.append(temporary)

@@ -60,7 +60,7 @@ def _properties() -> dict[str, Property]:
 
 
 class Focuser(Equipped):
-    library: ClassVar[str] = "focuser"
+    library: ClassVar[str] = "focus"
     kind: ClassVar[str] = "Focus"
     description: ClassVar[str] = "Focus (scxml)"
     template: ClassVar[str] = "focus"
@@ -119,7 +119,7 @@ class Focuser(Equipped):
         self.show("progress")
         self._progress(f"0/{rounds}", 0)
         yield 0.05
-        self.log(1, f"Moving to start position - backlash {start}")
+        self.log(1, f"Moving to start position - backlash {start - int(parameters.number('backlash'))}")
         yield 0.5
         for done in range(rounds):
             yield from self._measured(start + done * gap, done)

@@ -28,7 +28,8 @@ CONTROLLER: Final = "uc-update controller data"
 
 
 def encoded(frame: JsonObject) -> str:
-    return json.dumps(_plain(frame), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_plain(frame), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # a client can have said half a surrogate pair
 
 
 def _plain(value: object) -> object:

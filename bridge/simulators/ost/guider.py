@@ -71,7 +71,7 @@ def _properties() -> dict[str, Property]:
 class Guider(Equipped):
     library: ClassVar[str] = "guider"
     kind: ClassVar[str] = "Guider"
-    description: ClassVar[str] = "Guider"
+    description: ClassVar[str] = "Guider module"
     template: ClassVar[str] = "guider"
 
     def __init__(self, label: str, site: Site, profile: str = "demo") -> None:

@@ -93,6 +93,7 @@ class Property:
     autoupdate: bool = True
     has_profile: bool = False
     enabled: bool = True
+    badge: bool = False
     status: int = 0  # 0 idle, 1 ok, 2 busy, 3 error
     grid: Grid | None = None
 
@@ -116,7 +117,7 @@ class Property:
     def dumped(self, language: str) -> JsonObject:
         return {
             "autoupdate": self.autoupdate,
-            "badge": False,
+            "badge": self.badge,
             "e": {key: element.dumped(language) for key, element in self.elements.items()},
             "enabled": self.enabled,
             "freevalue": "",

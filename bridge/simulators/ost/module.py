@@ -141,6 +141,12 @@ class Module:
         last = len(grid.rows) - 1
         self.tell(frames.LINE_NEW, prop, {"i": last, "values": grid.line(last)})
 
+    def show_badge(self, prop: str) -> None:
+        """A changed badge comes as a dump of the module that holds only this property, and no lists."""
+        held = self.properties[prop]
+        held.badge = not held.badge
+        self.site.wire.broadcast(frames.MODULE, {self.key: {"p": {prop: held.dumped("en")}}})
+
     def create(self, prop: str, held: Property) -> None:
         self.properties = dict(sorted({**self.properties, prop: held}.items()))
         self.tell(frames.PROPERTY, prop, held.dumped("en"))

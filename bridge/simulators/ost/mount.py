@@ -70,7 +70,7 @@ def _properties() -> dict[str, Property]:
 class Navigator(Equipped):
     library: ClassVar[str] = "navigator"
     kind: ClassVar[str] = "Navigator"
-    description: ClassVar[str] = "Navigator"
+    description: ClassVar[str] = "Navigator module"
     template: ClassVar[str] = "navigator"
 
     def __init__(self, label: str, site: Site, profile: str = "demo") -> None:

@@ -20,11 +20,12 @@ from bridge.simulators.ost.park import Parkmanager
 from bridge.simulators.ost.planner import Planner
 from bridge.simulators.ost.sequencer import Sequencer
 from bridge.simulators.ost.stage import Script, Stage
-from bridge.simulators.ost.weather import Weather
+from bridge.simulators.ost.weather import STEP, Weather
 from bridge.simulators.ost.wire import Wire
 
 KINDS = (Allsky, Dummy, Focuser, Guider, Indipanel, Navigator, Parkmanager, Planner, Sequencer)
 LIBRARIES: Mapping[str, Callable[[str, "Observatory", str], Module]] = {kind.library: kind for kind in KINDS}
+NAMES = {kind.__name__: kind for kind in KINDS}  # as in "My Focuser"
 USUAL = ("Focuser", "Guider", "Navigator", "Planner", "Sequencer", "Parkmanager", "Allsky")
 WATCH = 10.0  # seconds between two looks at the computer itself
 
@@ -51,8 +52,8 @@ class Observatory:
         self._chance = random.Random(3)
         wire.log("", 1, "OST starting up (simulated)")
         self._add(datastore)
-        for kind in self.confs["default"]:
-            self.load(kind.lower(), f"My {kind}", "demo", is_start=True)
+        for name in self.confs["default"]:
+            self.load(NAMES[name].library, f"My {name}", "demo", is_start=True)
 
     def live(self, elements: int = 0, updates: float = 0.0) -> None:
         """Let time begin; with so many more elements, and updates per second."""
@@ -61,6 +62,7 @@ class Observatory:
         for module in list(self.modules.values()):
             module.open()
         self.stage.start(self._watch())
+        self.stage.start(self._sky())
         if updates:
             self.stage.start(load.updates(self, updates))
 
@@ -111,13 +113,13 @@ class Observatory:
         self.relist("availableconfs", self.confs)
         for key in [key for key in self.modules if key != "GlobalDatastore"]:
             self.kill(key)
-        for kind in self.confs[name]:
-            self.load(kind.lower(), f"My {kind}", "demo")
+        for one in self.confs[name]:
+            self.load(NAMES[one].library, f"My {one}", "demo")
         self.conf = name
         self.wire.broadcast(frames.CONTROLLER, {"currentconf": name})
 
     def save_conf(self, name: str) -> None:
-        self.confs[name] = tuple(type(module).__name__ for module in self.modules.values() if module.library)
+        self.confs[name] = tuple(name for name in NAMES if f"My{name}" in self.modules)
         self.relist("availableconfs", self.confs)
         self.wire.broadcast(frames.CONTROLLER, {"availableconfs": self._conf_lists()})
 
@@ -172,11 +174,15 @@ class Observatory:
 
     def _show_drivers(self) -> None:
         self.wire.broadcast(frames.CONTROLLER, {"indiactivedrivers": self._active()})
-        running = set(self.drivers.values())
         for module in self.modules.values():
-            for name, entries in device_lists().items():
-                known = entries.get("values")
-                module.show_list(name, [one for one in known if one in running] if isinstance(known, dict) else ())
+            self.rescan(module)
+
+    def rescan(self, module: Module) -> None:
+        """Its lists of devices, from the drivers that run."""
+        running = set(self.drivers.values())
+        for name, entries in device_lists().items():
+            known = entries.get("values")
+            module.show_list(name, [one for one in known if one in running] if isinstance(known, dict) else ())
 
     def _active(self) -> list[JsonObject]:
         return [{"binary": driver, "family": "Simulators", "label": name} for driver, name in self.drivers.items()]
@@ -229,14 +235,22 @@ class Observatory:
 
     def _conf_lists(self) -> JsonObject:
         return {
-            name: [{"modulelabel": f"My {kind}", "moduletype": kind, "profilename": "demo"} for kind in kinds]
-            for name, kinds in self.confs.items()
+            conf: [
+                {"modulelabel": f"My {name}", "moduletype": NAMES[name].kind, "profilename": "demo"}
+                for name in names
+            ]
+            for conf, names in self.confs.items()
         }
 
     def _watch(self) -> Script:
         while True:
             yield WATCH
             self.wire.broadcast(frames.CONTROLLER, {"systemwatcher": self._system()})
+
+    def _sky(self) -> Script:
+        while True:
+            self.weather.pass_on()
+            yield STEP
 
     def _system(self) -> JsonObject:
         load_1m = round(self._chance.uniform(0.5, 2.0), 2)

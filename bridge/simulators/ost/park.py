@@ -70,7 +70,7 @@ def _properties() -> dict[str, Property]:
 class Parkmanager(Equipped):
     library: ClassVar[str] = "parkmanager"
     kind: ClassVar[str] = "Parkmanager"
-    description: ClassVar[str] = "Park manager"
+    description: ClassVar[str] = "Park manager module"
     template: ClassVar[str] = "parkmanager"
 
     def __init__(self, label: str, site: Site, profile: str = "demo") -> None:

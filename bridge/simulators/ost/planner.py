@@ -1,4 +1,4 @@
-"""The planner: a list of targets, each of which it gives to the navigator and the sequencer in its turn."""
+"""The planner: a list of targets, worked off one after another, with its progress in the grid."""
 
 from typing import ClassVar
 
@@ -70,7 +70,7 @@ def _properties() -> dict[str, Property]:
 class Planner(Equipped):
     library: ClassVar[str] = "planner"
     kind: ClassVar[str] = "Planner"
-    description: ClassVar[str] = "Planner"
+    description: ClassVar[str] = "Planner module"
     template: ClassVar[str] = "planner"
 
     def __init__(self, label: str, site: Site, profile: str = "demo") -> None:

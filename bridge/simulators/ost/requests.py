@@ -36,7 +36,7 @@ def parsed(text: str) -> tuple[str, JsonObject]:
     """The root key and its value."""
     rewritten = text.replace('\\"', '"').replace('}"', "}").replace('"{', "{")
     try:
-        message = json.loads(rewritten)
+        message = json.loads(rewritten, parse_constant=_refused)
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict) or len(message) != 1:
@@ -47,6 +47,11 @@ def parsed(text: str) -> tuple[str, JsonObject]:
     if not isinstance(body, dict):
         raise Misunderstood("WS", f"Invalid message data: {rewritten}")
     return key, body
+
+
+def _refused(constant: str) -> None:
+    """NaN and the infinities, which are no JSON."""
+    raise ValueError(constant)
 
 
 def module_of(key: str, body: JsonObject, known: Mapping[str, object]) -> tuple[str, JsonObject]:

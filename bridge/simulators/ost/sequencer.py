@@ -83,7 +83,7 @@ def _minutes(seconds: float) -> str:
 class Sequencer(Equipped):
     library: ClassVar[str] = "sequencer"
     kind: ClassVar[str] = "Sequencer"
-    description: ClassVar[str] = "Sequencer"
+    description: ClassVar[str] = "Sequencer module"
     template: ClassVar[str] = "sequence"
 
     def __init__(self, label: str, site: Site, profile: str = "LRGB-60s") -> None:

@@ -1,23 +1,22 @@
 """OST on a WebSocket: grants, dumps and commands in order, the observatory's life, and its ways to fail."""
 
 import asyncio
-import contextlib
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from bridge.simulators.ost import frames
-from bridge.simulators.ost.commands import execute
-from bridge.simulators.ost.frames import JsonObject, encoded
-from bridge.simulators.ost.grants import NONE, WRITE, Grants
-from bridge.simulators.ost.observatory import LIBRARIES, USUAL, Observatory
+from bridge.simulators.ost.clients import Clients
+from bridge.simulators.ost.frames import JsonObject
+from bridge.simulators.ost.grants import Grants
+from bridge.simulators.ost.module import Module
+from bridge.simulators.ost.observatory import NAMES, USUAL, Observatory
 from bridge.simulators.ost.pictures import jpeg
-from bridge.simulators.ost.requests import FREE, Misunderstood, parsed
+from bridge.simulators.ost.values import NotTaken
 from bridge.simulators.ost.weather import Weather
 from bridge.simulators.ost.wire import Wire
 from bridge.simulators.server import Connection, Fault, Reply, Server
 
 TICK = 0.02  # seconds; what is due is done at the next tick
-LANGUAGE = "en"
 
 
 class OstSimulator:
@@ -42,14 +41,13 @@ class OstSimulator:
         alive: Annotated[bool, "things happen by themselves"] = True,
         old: Annotated[bool, "speak like a server of 2025: a dump is answered by `moduledump`"] = False,
     ) -> None:
-        self._modules = _kinds(modules)
         self._elements, self._updates, self._pace, self._dry = elements, updates, pace, dry
-        self._is_alive, self._is_old = alive, old
+        self._is_alive = alive
         self.wire = Wire()
         self.grants = Grants("" if grant == "none" else grant)
+        self.clients = Clients(self.wire, self.grants, is_old=old)
         self._server: Server | None = None
-        self._restarting: asyncio.Task[None] | None = None
-        self.observatory = self._started(self._modules)
+        self.observatory = self._started(_kinds(modules))
 
     def _started(self, modules: tuple[str, ...]) -> Observatory:
         self.wire.logs.clear()
@@ -68,36 +66,27 @@ class OstSimulator:
         """WebSocket on any path; plain HTTP for the pictures, which really have a web server of their own."""
         if connection.headers.get("Upgrade", "").lower() == "websocket":
             return None
-        path = unquote(urlsplit(connection.path).path)
-        if path.startswith("/ostmedia/") and path.endswith(".jpeg"):
-            name = path.removeprefix("/ostmedia")
-            return Reply(200, jpeg(self.wire.sent[frames.VALUES] + len(name)), "image/jpeg")
+        root, _, name = unquote(urlsplit(connection.path).path).partition("/ostmedia")
+        if not root and (count := self.observatory.files.taken[name]):
+            return Reply(200, jpeg(count), "image/jpeg")
         return Reply(404, "not found\n")
 
     async def talk(self, connection: Connection) -> None:
-        self.grants.connected(connection.remote)
-        self.wire.clients[connection] = LANGUAGE
+        self.clients.joined(connection)
         try:
             async for message in connection:
                 if isinstance(message, str):  # binary frames are ignored
-                    self._obey(connection, message)
+                    self.clients.obey(self.observatory, connection, message)
         finally:
-            del self.wire.clients[connection]
-            self.grants.left(connection.remote)
+            self.clients.left(connection)
 
     async def run(self, server: Server) -> None:
         self._server = server
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                await server.blocked.passed()
-                self.observatory.stage.advance(loop.time())
-                await asyncio.sleep(TICK)
-        finally:
-            if self._restarting is not None:
-                self._restarting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._restarting
+        while True:
+            await server.blocked.passed()
+            self.observatory.stage.advance(loop.time())
+            await asyncio.sleep(TICK)
 
     def state(self) -> JsonObject:
         return {
@@ -113,64 +102,6 @@ class OstSimulator:
             "sent": dict(self.wire.sent),
             "rains": self.observatory.weather.rains,
         }
-
-    # --- requests -----------------------------------------------------------------------------------------------
-
-    def _obey(self, connection: Connection, text: str) -> None:
-        try:
-            key, body = parsed(text)
-            if key in FREE:
-                self._free(connection, key, body)
-            elif self.grants.of(connection.remote) == WRITE:
-                execute(self.observatory, key, body)
-            else:
-                raise Misunderstood("WS", "Client not granted for updates")
-        except Misunderstood as error:
-            self.wire.log(error.origin, 3, str(error), connection)
-
-    def _free(self, connection: Connection, key: str, body: JsonObject) -> None:
-        """What needs no grant."""
-        match key:
-            case "XX":
-                connection.send(encoded({"xx": {}}))
-            case "DU":
-                self.wire.log("WS", 0, "Full dump request: DU", connection)
-                self._choose(connection, body)
-                self._dump(connection)
-            case "IL":
-                if not isinstance(body.get("language"), str):
-                    raise Misunderstood("WS", "Invalid language data")
-                self._choose(connection, body)
-                self._dump(connection)
-            case "LO":
-                self._log_in(connection, body)
-
-    def _choose(self, connection: Connection, body: JsonObject) -> None:
-        if isinstance(language := body.get("language"), str):
-            self.wire.clients[connection] = language
-            self.wire.log("WS", 0, f"Client set language: {language}", connection)
-
-    def _log_in(self, connection: Connection, body: JsonObject) -> None:
-        user, password = body.get("user"), body.get("pw")
-        if not isinstance(user, str) or not isinstance(password, str):
-            raise Misunderstood("WS", "Invalid login data")
-        self.wire.log("WS", 0, "Login request: LO", connection)
-        if not self.grants.logged_in(connection.remote, user, password):
-            self.wire.log("DBManager", 3, f"getGrants - Invalid credentials - {user}-", connection)
-        if isinstance(language := body.get("language"), str):
-            self.wire.clients[connection] = language
-        self._dump(connection)
-
-    def _dump(self, connection: Connection) -> None:
-        """With the grant -1, the dump holds nothing but the two grants."""
-        if self._is_old:
-            connection.send(encoded({"evt": "moduledump", "mod": "MyFocuser", "modules": {}}))
-            return
-        grant = self.grants.of(connection.remote)
-        shown: JsonObject = {"grant-client": grant, "grant-server": self.grants.server}
-        if grant != NONE:
-            shown |= self.observatory.dumped(self.wire.clients[connection])
-        connection.send(encoded({"d": shown}))
 
     # --- faults -------------------------------------------------------------------------------------------------
 
@@ -188,6 +119,7 @@ class OstSimulator:
             self.guide_loss,
             self.property_gone,
             self.element_gone,
+            self.badge,
             self.log,
         ]
 
@@ -210,25 +142,26 @@ class OstSimulator:
     def restart(self, down: float = 0.8, modules: str = "all") -> None:
         """Kill and start the server, with these modules (names separated by commas) and all values as at first."""
         chosen = _kinds(modules)
-        if self._restarting is not None:
-            self._restarting.cancel()
-        self._restarting = asyncio.get_running_loop().create_task(self._restart(down, chosen))
-
-    async def _restart(self, down: float, modules: tuple[str, ...]) -> None:
         if self._server is not None:
             self._server.faults.drop()
             self._server.faults.refuse(down)
-        self.observatory = self._started(modules)
+        self.observatory = self._started(chosen)
 
     def lose_grant(self, address: str = "") -> None:
         """Forget what this address (or every one) may do, as when another client of it leaves."""
         self.grants.lose(address)
 
     def put(self, module: str, prop: str, element: str, value: str) -> None:
-        """Give an element a value, by itself; numbers and true or false are taken as such."""
-        held = self.observatory.modules[module].properties[prop].elements[element]
-        held.value = held.taken(value)
-        self.observatory.modules[module].show(prop)
+        """An element changes by itself; `nan` makes a number unknown (null)."""
+        owner = self._owner(module, prop)
+        held = owner.properties[prop].elements.get(element)
+        if held is None:
+            raise ValueError(f"no element {element}; there are {', '.join(owner.properties[prop].elements)}")
+        try:
+            held.value = held.taken(value)
+        except NotTaken as error:
+            raise ValueError(str(error)) from error
+        owner.show(prop)
 
     def rain(self, on: bool = True) -> None:
         """It rains from now on, or not."""
@@ -248,15 +181,28 @@ class OstSimulator:
 
     def property_gone(self, module: str, prop: str) -> None:
         """A property is deleted (restart brings it back)."""
-        self.observatory.modules[module].delete(prop)
+        self._owner(module, prop).delete(prop)
+
+    def badge(self, module: str, prop: str) -> None:
+        """The badge of a property goes on or off."""
+        self._owner(module, prop).show_badge(prop)
 
     def element_gone(self, module: str, prop: str) -> None:
         """The frame that says an element is deleted, and not which."""
-        self.observatory.modules[module].tell(frames.ELEMENT_GONE, prop, {})
+        self._owner(module, prop).tell(frames.ELEMENT_GONE, prop, {})
 
     def log(self, level: int = 3, text: str = "something went wrong", origin: str = "CT") -> None:
         """A log entry to everybody."""
         self.wire.log(origin, level, text)
+
+    def _owner(self, module: str, prop: str) -> Module:
+        """The module, which has this property."""
+        owner = self.observatory.modules.get(module)
+        if owner is None:
+            raise ValueError(f"no module {module}; there are {', '.join(self.observatory.modules)}")
+        if prop not in owner.properties:
+            raise ValueError(f"no property {prop}; there are {', '.join(owner.properties)}")
+        return owner
 
 
 def _kinds(names: str) -> tuple[str, ...]:
@@ -264,6 +210,6 @@ def _kinds(names: str) -> tuple[str, ...]:
     if names == "all":
         return USUAL
     chosen = tuple(name.strip().capitalize() for name in names.split(",") if name.strip())
-    if unknown := [name for name in chosen if name.lower() not in LIBRARIES]:
-        raise ValueError(f"no module {', '.join(unknown)}; there are {', '.join(LIBRARIES)}")
+    if unknown := [name for name in chosen if name not in NAMES]:
+        raise ValueError(f"no module {', '.join(unknown)}; there are {', '.join(NAMES)}")
     return chosen

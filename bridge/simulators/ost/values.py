@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from datetime import date, time
 
+LARGEST = 2**31  # of an int; beyond that Qt makes 0
 SETTABLE = frozenset({"int", "float", "string", "bool", "light", "date", "time", "datetime"})
 
 
@@ -37,23 +38,18 @@ def coerced(kind: str, value: object, uses_ms: bool = False) -> object:
 
 def _whole(value: object) -> int:
     if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            return 0
-    return math.floor(_number(value) + 0.5)
+        digits = value.strip().removeprefix("-")
+        return int(value) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+    number = _number(value)
+    return math.floor(number + 0.5) if abs(number) < LARGEST else 0
 
 
 def _number(value: object) -> float:
     match value:
-        case bool() | int():
-            return int(value)
-        case float():
-            return value
-        case str():
+        case bool() | int() | float() | str():
             try:
                 return float(value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 return 0.0
     raise NotTaken(3, "can't update, unhandled type : number")
 
@@ -83,7 +79,7 @@ def _date(value: object) -> dict[str, int]:
     day = {name: _part(parts, name) for name in ("day", "month", "year")}
     try:
         date(day["year"], day["month"], day["day"])
-    except ValueError:
+    except (ValueError, OverflowError):
         return {"day": 0, "month": 0, "year": 0}
     return day
 
@@ -94,7 +90,7 @@ def _time(value: object, uses_ms: bool) -> dict[str, int]:
     clock = {name: _part(parts, name) for name in names}
     try:
         time(clock["hh"], clock["mm"], clock["ss"], clock.get("ms", 0) * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         return dict.fromkeys(names, 0)
     return clock
 

@@ -49,7 +49,7 @@ class Wire:
 
     def record(self, module: str, prop: str, element: str, value: object, command: str) -> None:
         """Remember that a set was executed (not that it was asked for)."""
-        self.executions[f"{module}/{prop}/{element}" if element else f"{module}/{prop}"] += 1
+        self.executions["/".join(filter(None, (module, prop, element)))] += 1
         self.executed.append(
             {
                 "module": module,
