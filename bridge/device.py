@@ -98,7 +98,7 @@ class Device:
         self.commands = Commands(self._answer, profile.backlog)
         self._bucket = Bucket(profile.rules.rate, profile.rules.burst)
         self._carrier: Carrier | None = None
-        self._jobs: dict[str, Mapping[str, Json]] = {}
+        self.jobs: dict[str, Mapping[str, Json]] = {}  # what was told of each
         self._now = 0.0
         self.events = 0
 
@@ -149,23 +149,23 @@ class Device:
         self._outbox.occurrence(Publication(self.topics.event(event.key or event.name), payload.json(data)))
 
     def _job(self, event: Job) -> None:
-        manifest = self._jobs.pop(event.id, {}).get("manifest")
+        manifest = self.jobs.pop(event.id, {}).get("manifest")
         self._tell_job(event.id, {"job": event.id, **event.data, **({"manifest": manifest} if manifest else {})})
 
-    def conclude(self, job: str, manifest: Mapping[str, Json]) -> None:
-        """The job's result is published: its topic tells where."""
-        self._tell_job(job, {"job": job, **self._jobs.get(job, {}), "manifest": manifest})
+    def conclude(self, job: str, manifest: Mapping[str, Json], former: Mapping[str, Json]) -> None:
+        """The job's result is published: its topic tells where. `former`: what an earlier process told of it."""
+        self._tell_job(job, {"job": job, **self.jobs.get(job, former), "manifest": manifest})
 
     def _tell_job(self, job: str, data: Mapping[str, Json]) -> None:
-        self._jobs[job] = data
+        self.jobs[job] = data
         self._tell(self._job_document(job))
-        while len(self._jobs) > JOBS:
-            oldest = next(iter(self._jobs))
-            del self._jobs[oldest]
+        while len(self.jobs) > JOBS:
+            oldest = next(iter(self.jobs))
+            del self.jobs[oldest]
             self._tell(Publication(self.topics.job(oldest), b"", retain=True))
 
     def _job_document(self, job: str) -> Publication:
-        return Publication(self.topics.job(job), payload.json(self._jobs[job]), retain=True)
+        return Publication(self.topics.job(job), payload.json(self.jobs[job]), retain=True)
 
     def _tell(self, item: Publication) -> None:
         if not self.silent:
@@ -203,7 +203,7 @@ class Device:
         yield from self.catalogue.statuses()
         yield self._link()
         yield from self.catalogue.documents()
-        yield from (self._job_document(job) for job in self._jobs)
+        yield from (self._job_document(job) for job in self.jobs)
         yield from self.values.announce()
 
     def _status(self) -> Publication:

@@ -1,4 +1,7 @@
-"""What a driver asked to be remembered is on disk before anything later goes out; urgent commands do not wait."""
+"""What a driver asked to be remembered is on disk before anything later goes out; urgent commands do not wait.
+
+Jobs wait as frames do: a retained `queued` that nobody remembers after a crash would stand there for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from bridge.driver import Fence, Send
-from bridge.model import Json, Result
+from bridge.model import Job, Json, Result
 
 
 class Store(Protocol):
@@ -30,16 +33,16 @@ class Gate:
         device: str,
         store: Store,
         keep: Callable[[str, Result], Awaitable[object]],
-        send: Callable[[Send | Fence], None],
+        send: Callable[[Send | Fence | Job], None],
         opened: Callable[[], None],
     ) -> None:
         self._device, self._store, self._keep, self._send, self._opened = device, store, keep, send, opened
-        self._waiting: deque[Send | Fence] = deque()
+        self._waiting: deque[Send | Fence | Job] = deque()
         self._closed_by: asyncio.Future[bool] | None = None
         self._keeping: set[asyncio.Future[object]] = set()  # results on their way to the disk
         self._forgetting: set[str] = set()  # keys that go when they have arrived
 
-    def out(self, effect: Send | Fence, *, urgent: bool) -> None:
+    def out(self, effect: Send | Fence | Job, *, urgent: bool) -> None:
         if self._closed_by is None or urgent:
             self._send(effect)
         else:
@@ -49,6 +52,13 @@ class Gate:
         """Send what waited; called by the owner when it was told `opened`."""
         while self._waiting and self._closed_by is None:
             self._send(self._waiting.popleft())
+
+    def abandon(self) -> None:
+        """The session has ended: what waits is not sent, and of jobs is told."""
+        for effect in self._waiting:
+            if isinstance(effect, Job):
+                self._send(effect)
+        self._waiting.clear()
 
     def remember(self, key: str, value: Json) -> None:
         """What is to be forgotten while a result is being stored may be what would fetch it again."""

@@ -11,6 +11,7 @@ from bridge.outbox import Lane, Outbox, Publication
 STRIKES = 3  # lost connections in a row with the same message alone in flight: it is the message
 OCCURRENCES_AT_ONCE = 50  # before the states get their turn
 REFUSED = 0x80  # PUBACK codes from here on
+REFUSED_TOPICS = 100  # counted by name; the rest, for others choose response topics, under "others"
 
 
 class Publisher:
@@ -108,7 +109,8 @@ class Publisher:
         self.flush()
 
     def _set_aside(self, reason: str, item: Publication) -> None:
-        self.refused[item.topic] += 1
+        named = item.topic in self.refused or len(self.refused) < REFUSED_TOPICS
+        self.refused[item.topic if named else "others"] += 1
         self._report(reason, item.topic)
 
     def owed(self, topic: str) -> bool:

@@ -30,7 +30,7 @@ from bridge.ends import SessionClosed, explain
 from bridge.gate import Gate, Store
 from bridge.heartbeat import Heartbeat, Pings
 from bridge.link import State
-from bridge.model import Command, Reply, Result, Update
+from bridge.model import Command, Job, Reply, Result, Update
 from bridge.plugins import AnyPlugin
 from bridge.transcript import Recent
 from bridge.websocket import Target, WebSocket
@@ -118,8 +118,8 @@ class Session:
         if self._timer:
             self._timer.cancel()
         self._device.attach(None)
-        for reply in [effect for effect in self._later if isinstance(effect, Reply)]:
-            self._device.report(reply, monotonic(), time())
+        self._gate.abandon()
+        self._do([effect for effect in self._later if isinstance(effect, Reply)])
         self._device.lose(reason)
         self._device.enter(State.OFFLINE, time(), reason)
         self._tools.flush()
@@ -173,7 +173,7 @@ class Session:
             match effect:
                 case Send():
                     self._gate.out(effect, urgent=self._device.commands.urgent(effect.id))
-                case Fence():
+                case Fence() | Job():
                     self._gate.out(effect, urgent=False)
                 case Remember(key, value):
                     self._gate.remember(key, value)
@@ -190,7 +190,7 @@ class Session:
 
     # --- what goes out -------------------------------------------------------------------------------
 
-    def _send(self, effect: Send | Fence) -> None:
+    def _send(self, effect: Send | Fence | Job) -> None:
         now = monotonic()
         try:
             match effect:
@@ -202,6 +202,8 @@ class Session:
                 case Fence(token):
                     self._socket.ping(self._pings.ping(now, token))
                     self._ring_at(self._pings.due)
+                case Job():
+                    self._device.report(effect, now, time())
         except BufferError as error:
             raise SessionClosed(f"the device takes nothing any more: {error}") from None
 

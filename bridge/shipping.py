@@ -17,7 +17,7 @@ import structlog
 from bridge import payload, results
 from bridge.device import Device
 from bridge.journal import Journal
-from bridge.model import Result
+from bridge.model import Json, Result
 from bridge.mqtt import Meta
 from bridge.outbox import Outbox, Publication
 from bridge.results import Stored
@@ -58,7 +58,8 @@ class Shipping:
             log.error("a result cannot be stored", device=device, job=result.job, reason=str(error))
             raise
         self.stored += 1
-        self._journal.remember(UNPUBLISHED, stored.path.name, True)
+        told = self._devices[device].jobs.get(result.job, {}) if device in self._devices else {}
+        self._journal.remember(UNPUBLISHED, stored.path.name, told)
         self._waiting.put_nowait(stored.path.name)
         log.info("result stored", device=device, job=result.job, file=stored.path.name, rows=stored.info.rows)
         return stored
@@ -70,12 +71,14 @@ class Shipping:
         while True:
             name = await self._waiting.get()
             try:
-                await self._publish(await asyncio.to_thread(results.find, self._directory, name))
+                stored = await asyncio.to_thread(results.find, self._directory, name)
+                await self._publish(stored, self._journal.memory(UNPUBLISHED).get(name))
             except (LookupError, OSError) as error:
                 log.error("a stored result cannot be published", file=name, reason=str(error))
             self._journal.remember(UNPUBLISHED, name, None)
 
-    async def _publish(self, stored: Stored) -> None:
+    async def _publish(self, stored: Stored, told: Json) -> None:
+        """`told`: what was said of its job when it was stored."""
         device = self._devices.get(stored.info.device)
         if device is None:
             return
@@ -88,7 +91,7 @@ class Shipping:
             self._outbox.occurrence(Publication(topics.part(job, number), part, meta=meta))
             self._flush()
         self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)))
-        device.conclude(job, manifest)
+        device.conclude(job, manifest, told if isinstance(told, dict) else {})
         self._flush()
         await self._acknowledged(topics.manifest(job))
 

@@ -201,8 +201,8 @@ class Uplink:
             if back and self._home is not None and not self._home.done():
                 self._home.set_result(None)
         elif message.topic == self._topics.status:
-            if message.payload == b"offline" and not self.stopping and self.since is not None:
-                log.warning("somebody said that this bridge is offline; corrected")
+            if message.payload != b"online" and not self.stopping and self.since is not None:
+                log.warning("somebody said that this bridge is not online; corrected")
                 self._publisher.state(self.online)
         else:
             self._owner.message(message)

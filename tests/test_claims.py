@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from bridge.claims import Claims
 from bridge.topics import Topics
 
-
 DEEP = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
@@ -69,7 +68,9 @@ def test_a_device_may_be_handed_over() -> None:
     assert who.rival("io") is None
 
 
-@pytest.mark.parametrize("payload", [b"", b"online", b"[]", b'{"bridge": 5}', b"{", b"{}", b"\xff", b'{"bridge": "\xff"}', DEEP])
+@pytest.mark.parametrize(
+    "payload", [b"", b"online", b"[]", b'{"bridge": 5}', b"{", b"{}", b"\xff", b'{"bridge": "\xff"}', DEEP]
+)
 def test_what_is_no_link_of_a_bridge_names_nobody(payload: bytes) -> None:
     who = claims("io")
     status(who, "other", b"online")

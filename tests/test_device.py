@@ -216,7 +216,7 @@ def test_the_newest_jobs_are_kept_and_older_topics_cleared() -> None:
 
 def test_a_jobs_manifest_stays_with_it() -> None:
     rig = Rig().connect()
-    rig.device.conclude("7", {"parts": 3})
+    rig.device.conclude("7", {"parts": 3}, {})
     rig.report(Job("7", {"state": "done"}))
     assert rig.shows("job/7") == {"job": "7", "state": "done", "manifest": {"parts": 3}}
 
@@ -224,7 +224,7 @@ def test_a_jobs_manifest_stays_with_it() -> None:
 def test_manifests_of_many_jobs_keep_the_limit_too() -> None:
     rig = Rig().connect()
     for number in range(JOBS + 2):
-        rig.device.conclude(str(number), {"parts": 3})
+        rig.device.conclude(str(number), {"parts": 3}, {})
     assert len([topic for topic in rig.announced() if topic.startswith("job/")]) == JOBS
     assert rig.shows("job/0") is None
 

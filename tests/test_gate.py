@@ -11,7 +11,7 @@ import pytest
 
 from bridge.driver import Fence, Send
 from bridge.gate import Gate
-from bridge.model import Json, Result
+from bridge.model import Job, Json, Result
 
 RESULT = Result("run", "run", ("a",), ("s",), np.zeros((1, 1)))
 
@@ -48,8 +48,14 @@ class Door:
         self.out: list[str] = []
         self.gate = Gate("io", disk, disk.keep, self._send, self._opened)
 
-    def _send(self, effect: Send | Fence) -> None:
-        self.out.append(str(effect.frame) if isinstance(effect, Send) else effect.token)
+    def _send(self, effect: Send | Fence | Job) -> None:
+        match effect:
+            case Send(frame):
+                self.out.append(str(frame))
+            case Fence(token):
+                self.out.append(token)
+            case Job(id_, data):
+                self.out.append(f"{id_} {data['state']}")
 
     def _opened(self) -> None:
         self.gate.release()
@@ -104,6 +110,32 @@ async def test_an_urgent_command_never_waits() -> None:
     door.send("on")
     door.send("stop", urgent=True)
     assert door.out == ["stop"]
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_told_when_a_crash_would_not_forget_it() -> None:
+    disk = Disk()
+    door = Door(disk)
+    door.gate.remember("job:7", "queued")
+    door.gate.out(Job("7", {"state": "queued"}), urgent=False)
+    assert door.out == []
+    disk.commits[0].set_result(True)
+    await asyncio.sleep(0)
+    assert door.out == ["7 queued"]
+
+
+@pytest.mark.asyncio
+async def test_a_session_that_ends_tells_of_jobs_and_sends_nothing() -> None:
+    disk = Disk()
+    door = Door(disk)
+    door.gate.remember("job:7", "running")
+    door.gate.out(Job("7", {"state": "running"}), urgent=False)
+    door.send("start")
+    door.gate.abandon()
+    assert door.out == ["7 running"]
+    disk.commits[0].set_result(True)
+    await asyncio.sleep(0)
+    assert door.out == ["7 running"]
 
 
 @pytest.mark.asyncio

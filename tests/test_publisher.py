@@ -10,7 +10,7 @@ import pytest
 
 from bridge.mqtt import Meta, Mqtt, MqttError, TooLarge
 from bridge.outbox import Outbox, Publication
-from bridge.publisher import OCCURRENCES_AT_ONCE, STRIKES, Publisher
+from bridge.publisher import OCCURRENCES_AT_ONCE, REFUSED_TOPICS, STRIKES, Publisher
 
 
 class Line:
@@ -324,3 +324,13 @@ def test_what_is_no_topic_is_set_aside() -> None:
     post.publisher.flush()
     assert line.topics == ["a"]
     assert post.reports == [("not a topic", "long")]
+
+
+def test_the_count_of_what_is_refused_is_bounded_whatever_topics_others_ask_for() -> None:
+    post = Post()
+    post.connect().fails = lambda item: TooLarge("too much")
+    for n in range(REFUSED_TOPICS + 50):
+        post.outbox.answer(answer(f"response/{n}"))
+    post.publisher.flush()
+    assert len(post.publisher.refused) == REFUSED_TOPICS + 1
+    assert post.publisher.refused.total() == REFUSED_TOPICS + 50

@@ -112,11 +112,13 @@ async def test_only_a_few_parts_wait_in_memory(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_what_an_earlier_process_stored_and_did_not_publish_is_published(tmp_path: Path) -> None:
     first = Quay(tmp_path)
+    first.device.report(Job("a", {"state": "done"}, final=True), 0.0, time())
     await first.shipping.keep("cell", result("a"))
     await first.shipping.keep("cell", result("b"))
     async with Quay(tmp_path, first.journal).running() as second:
         await second.until(lambda: second.on(TOPICS.manifest("a")) and second.on(TOPICS.manifest("b")))
         await second.until(lambda: not second.journal.memory("_results"))
+        assert second.job("a") == {"job": "a", "state": "done", "manifest": second.job("a")["manifest"]}
     async with Quay(tmp_path, first.journal).running() as third:
         await third.shipping.keep("cell", result("c"))
         await third.until(lambda: third.on(TOPICS.manifest("c")))

@@ -6,7 +6,9 @@ import gc
 import logging
 import socket
 import struct
+import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,7 +32,10 @@ from bridge.websocket import (
     WebSocket,
     WebSocketError,
     connection,
+    long_text,
 )
+from bridge.websocket.long_text import decode_in_turns
+from bridge.websocket.protocol import LONG, Reader
 from tests.certificates import self_signed
 from tests.websocket_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close_frame, frame, serving
 
@@ -745,6 +750,160 @@ def test_uvloop(tmp_path: Path) -> None:
             test_nobody_listens,
         ):
             runner.run(test())
+
+
+# --- long messages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("step", [1 << 24, 65_537, 3001])
+async def test_long_payloads_among_short_ones(step: int) -> None:
+    long, just, half = bytes(range(256)) * (LONG // 256 + 1), b"j" * LONG, b"h" * (LONG - 1)
+    messages = [(b"a", True), (long, False), (just, True), (half, False), (long + just + b"c", True), (b"z", True)]
+    stream = b"".join(
+        [
+            frame(TEXT, b"a"),
+            frame(BINARY, long),
+            frame(PING, b"?"),
+            frame(TEXT, just),
+            frame(BINARY, half),
+            frame(TEXT, long, fin=False),
+            frame(PONG, b"!"),
+            frame(CONTINUATION, just, fin=False),
+            frame(CONTINUATION, b"c"),
+            frame(TEXT, b"z"),
+        ]
+    )
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for at in range(0, len(stream), step):
+            peer.send(stream[at : at + step])
+            await peer.writer.drain()
+        pong = await peer.receive()
+        assert (pong.opcode, pong.data) == (PONG, b"?")
+        await peer.gone()
+
+    async with connected(script) as owner:
+        await owner.until(lambda: len(owner.messages) == len(messages))
+        assert owner.messages == messages
+        assert owner.pongs == [b"!"]
+
+
+@pytest.mark.asyncio
+async def test_a_long_payload_is_the_owners_alone() -> None:
+    async with connected(says(frame(BINARY, bytes(LONG)))) as owner:
+        await owner.until(lambda: bool(owner.messages))
+        data, _ = owner.messages.pop()
+        assert sys.getrefcount(data) == 2  # `data` and the argument: the parser does not keep it
+
+
+@pytest.mark.asyncio
+async def test_a_peer_that_hangs_up_within_a_long_payload() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.send(frame(BINARY, bytes(2 * LONG))[:-1])
+
+    async with connected(script) as owner:
+        lost = await owner.ended()
+        assert isinstance(lost, ConnectionLost)
+        assert lost.code == 1006
+        assert owner.messages == []
+
+
+def test_a_long_payload_is_in_memory_once() -> None:
+    reader, size, piece = Reader(), 32 << 20, bytes(1 << 16)
+    tracemalloc.start()
+    try:
+        reading = reader.read_exact(size)
+        with pytest.raises(StopIteration) as end:
+            for _ in range(size // len(piece) + 1):
+                next(reading)
+                reader.feed_data(piece)
+        assert len(end.value.value) == size
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.asyncio
+async def test_what_is_held_comes_later_and_in_order() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.send(frame(TEXT, b"hold"), frame(TEXT, b"1"), frame(PONG, b"p"))
+        await peer.writer.drain()
+        await peer.receive()
+        peer.send(frame(TEXT, b"hold"), frame(TEXT, b"2"), close_frame(1000))
+
+    def take(data: bytes, text: bool) -> None:
+        seen.append(data)
+        if data == b"hold":
+            owner.socket.hold()
+
+    def pong(payload: bytes) -> None:
+        seen.append(b"pong")
+
+    seen: list[bytes] = []
+    async with connected(script) as owner:
+        owner.socket._on_message, owner.socket._on_pong = take, pong
+        await owner.until(lambda: bool(seen))
+        owner.socket.send("go on")
+        async with asyncio.timeout(5):
+            while owner.socket._protocol.close_rcvd is None:
+                await asyncio.sleep(0)
+        assert seen == [b"hold"]
+        owner.socket.release()
+        assert seen == [b"hold", b"1", b"pong", b"hold"]
+        assert not owner.socket.closed.done()
+        owner.socket.release()
+        assert seen == [b"hold", b"1", b"pong", b"hold", b"2"]
+        assert isinstance(await owner.ended(), ConnectionLost)
+
+
+async def decoded(data: bytes) -> str | None:
+    taken: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    decode_in_turns(data, taken.set_result)
+    return await asyncio.wait_for(taken, 5)
+
+
+@given(st.binary() | st.text().map(str.encode), st.integers(1, 5))
+def test_a_long_text_is_decoded_as_any_other(data: bytes, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_text, "PIECE", piece)
+        try:
+            expected: str | None = data.decode()
+        except UnicodeDecodeError:
+            expected = None
+        assert asyncio.run(decoded(data)) == expected
+
+
+@pytest.mark.asyncio
+async def test_others_get_turns_while_a_long_text_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_text, "PIECE", 10)
+    task = asyncio.create_task(decoded(b"x" * 1000))
+    turns = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert task.result() == "x" * 1000
+    assert turns >= 100
+
+
+@pytest.mark.asyncio
+async def test_an_error_does_not_drag_a_long_text_along() -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    error = LookupError("a bug")
+
+    def take(text: str | None) -> None:
+        raise error
+
+    decode_in_turns(b"x", take)
+    async with asyncio.timeout(5):
+        while not reports:
+            await asyncio.sleep(0)
+    assert reports[0]["exception"] is error
+    assert error.__context__ is None
 
 
 # --- anything ----------------------------------------------------------------------------------------------

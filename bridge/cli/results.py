@@ -1,12 +1,13 @@
-"""`lab2mqtt results`: the complete results that a bridge has stored, listed, and copied to where they are wanted."""
+"""`lab2mqtt results`: the complete results that a bridge has stored, listed and copied to where one wants them."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from bridge.cli import Exit, configuration
 
@@ -59,18 +60,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _directory(options: argparse.Namespace) -> Path:
     """Where the results are, by `--dir` or by the configuration."""
+    wrong_use: Callable[[str], NoReturn] = options.wrong_use
     if options.dir is not None:
         if not options.dir.is_dir():
-            options.wrong_use(f"{options.dir} is no directory")
+            wrong_use(f"{options.dir} is no directory")
         return Path(options.dir)
     from bridge.results import DIRECTORY
 
     state_dir = configuration.read(options).bridge.state_dir
     if state_dir is None:
-        options.wrong_use(
-            "the configuration has no bridge.state_dir: results go with the process that stored them"
-        )
-    return Path(state_dir) / DIRECTORY
+        wrong_use("the configuration has no bridge.state_dir: results go with the process that stored them")
+    return state_dir / DIRECTORY
 
 
 # --- list ------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def serve(configuration: Settings) -> int:
         daemon = Daemon(configuration)
         if task is not None:
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, task.cancel)
+                loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
             loop.add_signal_handler(signal.SIGHUP, _no_reload)
         notify.notify(notify.READY)
         try:
@@ -56,6 +56,7 @@ def serve(configuration: Settings) -> int:
             pass
         finally:
             notify.notify(notify.STOPPING)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second one is too late
 
     _runner()(main())
     return Exit.OK

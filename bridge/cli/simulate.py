@@ -55,8 +55,8 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         tries=(
             (
                 "call/job_start",
-                '{"job": {"type": "poga", "parameters": {"bias": 0.5, "duration": 10, "output_data_rate": 50, '
-                '"current_range": 0.01}, "job_meta": {"name": "sample A"}}}',
+                '{"job": {"type": "poga", "parameters": {"bias": 0.5, "duration": 5, "output_data_rate": 50, '
+                '"current_range": 0.01, "autorange": false}, "job_meta": {"name": "sample A"}}}',
             ),
             ("call/job_stop", "{}"),
         ),

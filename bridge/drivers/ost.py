@@ -16,7 +16,7 @@ import msgspec
 from bridge.driver import Close, Effect, Effects, Frame, Plugin, ProtocolError, Verdict
 from bridge.drivers import ost_frames as frames
 from bridge.drivers import ost_system
-from bridge.drivers.ost_access import Access, Step
+from bridge.drivers.ost_access import Access
 from bridge.drivers.ost_commands import NAMES, Order, find_property, of_action, of_target, rows, touches
 from bridge.drivers.ost_model import Change, Dump, Tree, Unknown, read_dump
 from bridge.drivers.ost_options import OstOptions
@@ -118,9 +118,8 @@ class Ost:
         if self._wondering:
             yield Condition("")
         self._wonder_at, self._wondering = math.inf, False
-        step, effects = self._access.dumped(dump, now)
-        yield from effects
-        if step is Step.STOP or dump.modules is None:
+        yield from self._access.dumped(dump)
+        if dump.modules is None:
             return
         self._panel.replace(Tree(dump, keep_labels=self._options.language != "en"), now)
         self._signals.keep(self._tree.modules)
@@ -140,8 +139,7 @@ class Ost:
                 yield from self._submit(command, now, again=True)
 
     def _update(self, kind: str, body: msgspec.Raw, now: float) -> Iterator[Effect]:
-        before = self._tree.modules.keys() if kind in ("aa", "dm") else ()
-        known = set(before)
+        known = set(self._tree.modules) if kind in ("aa", "dm") else set()
         changes = self._tree.apply(kind, body)
         if not changes:
             yield from self._unexpected(f"of an unknown kind ({kind[:40]})", "")
@@ -216,8 +214,8 @@ class Ost:
         yield from self._panel.show(turn.order.module, now)
         reply = turn.verdict(self._tree)
         if turn.answered:
-            late: dict[str, Json] = {"id": turn.command.id, "outcome": reply.outcome.value, "detail": reply.detail}
-            yield Happened("late", {**late, "late": True})
+            told = {"id": turn.command.id, "outcome": reply.outcome.value, "detail": reply.detail, "late": True}
+            yield Happened("late", told)
         elif turn.denied and reply.outcome is not Outcome.DONE:
             yield from self._access.denied(turn, now)
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from enum import Enum, auto
 
 from bridge.driver import Close, Effect, Hold, Send, Verdict
 from bridge.drivers import ost_frames as frames
@@ -19,7 +18,7 @@ from bridge.drivers.ost_turns import RETRY, Turn
 from bridge.drivers.ost_values import text
 from bridge.model import Command, Condition, Outcome, Reply
 
-_ALL, _NONE = "1", "-1"  # grants; "0" and "" read only
+_ALL = "1"  # the grant to write; "0" and "" read only, "-1" nothing
 _CARRIED = 10.0  # seconds for a new connection to try a refused command again
 _LOST = (
     "OST took the right to write away: another client of the same network address connected, left or logged in "
@@ -28,13 +27,6 @@ _LOST = (
 _READ_ONLY = "OST lets this connection only read"
 _NO_LOGIN = f"{_READ_ONLY}: give login_user and login_password"
 _NEEDS_LOGIN = "OST shows nothing without a login: give login_user and login_password"
-
-
-class Step(Enum):
-    """What a dump means for the rest."""
-
-    GO_ON = auto()
-    STOP = auto()
 
 
 class Access:
@@ -75,24 +67,24 @@ class Access:
 
     # --- dumps tell the grant --------------------------------------------------------------------------
 
-    def dumped(self, dump: Dump, now: float) -> tuple[Step, list[Effect]]:
+    def dumped(self, dump: Dump) -> list[Effect]:
         """A dump came, of its own or as the answer to a login."""
         login = self._asked.pop(0) if self._asked else False
         had = self.grant
         self.grant, self._server = text(dump.grant), text(dump.grant_server)
         if self.grant != _ALL and not login and self._has_login:
-            return (Step.STOP if dump.modules is None else Step.GO_ON), self._log_in()
+            return self._log_in()
         if dump.modules is None:
-            return Step.STOP, self._shut_out(login)
+            return self._shut_out(login)
         if self.grant == _ALL:
-            return Step.GO_ON, self._tell("", "")
-        if self._told_all(had):
-            return Step.GO_ON, self._tell("grant_lost", _LOST)
+            return self._tell("", "")
+        if self._was_lost(had):
+            return self._tell("grant_lost", _LOST)
         reason = f"{_READ_ONLY}, also as {self._options.login_user}" if self._has_login else _NO_LOGIN
-        return Step.GO_ON, self._tell("read_only", reason)
+        return self._tell("read_only", reason)
 
-    def _told_all(self, had: str) -> bool:
-        """We could write before, or everybody can: then the grant was lost."""
+    def _was_lost(self, had: str) -> bool:
+        """We could write before, or everybody can."""
         return not self._has_login and (had == _ALL or self._server == "0")
 
     def _shut_out(self, login: bool) -> list[Effect]:

@@ -238,12 +238,12 @@ def _checked(name: str, prop: Property, values: Mapping[str, Json], module: Modu
     checked: dict[str, Json] = {}
     for key, value in values.items():
         element = _element(prop, key)
-        if element.type == "bool" and is_action(name, prop) and prop.has_grid is not True:
-            raise ValueError(f"{key} is an action of its own: call it")
         try:
             checked[key] = wanted(element, value, options(element, module, tree))
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
+        if checked[key] is True and is_action(name, prop) and prop.has_grid is not True:
+            raise ValueError(f"{key} is an action of its own: call it")
     if prop.rule in (0, 1) and sum(value is True for value in checked.values()) > 1:
         raise ValueError(
             f"only one of {', '.join(key for key, value in checked.items() if value is True)} can be on"

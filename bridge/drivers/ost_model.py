@@ -22,7 +22,7 @@ class Lov(Struct):
 
 
 class Element(Struct):
-    type: Any = ""
+    type: str = ""
     label: Any = ""
     order: Any = ""
     value: Any = None

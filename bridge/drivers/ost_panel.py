@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from bridge.driver import Effect, Remember
 from bridge.drivers import ost_system
-from bridge.drivers.ost_model import Change, Module, Tree
+from bridge.drivers.ost_model import Change, Lov, Module, Tree
 from bridge.drivers.ost_options import OstOptions
 from bridge.drivers.ost_points import MOST, Target, module_name, targets
 from bridge.drivers.ost_values import Reading
@@ -36,6 +36,8 @@ class Panel:
         self._system: dict[str, Scalar] = {}
         self._shape: dict[str, None] = {}  # modules whose points may be others now
         self._dirty: dict[tuple[str, str], None] = {}
+        self._lists_changed = False  # the controller's
+        self._lists: dict[str, Lov] = {}  # as the points know them
         self._leaving: dict[str, float] = {}
         self._names: dict[str, str] = {}  # of the modules that are online
         self._flush_at = math.inf
@@ -45,6 +47,7 @@ class Panel:
     def replace(self, tree: Tree, now: float) -> None:
         """A dump came: everything may be different."""
         self.tree = tree
+        self._lists, self._lists_changed = dict(tree.lovs), False
         self._shape = dict.fromkeys(["", *(name for name in tree.modules if name)])
         self._shape |= dict.fromkeys(name for name in (*self._names, *self._before) if name not in tree.modules)
         self._flush_at = now
@@ -53,7 +56,7 @@ class Panel:
         if change.kind == "uc":
             self._shape[""] = None
         elif not change.module:  # a list of the controller
-            self._shape |= dict.fromkeys(self.tree.modules)
+            self._lists_changed = True
         elif change.shape:
             self._shape[change.module] = None
         else:
@@ -79,6 +82,7 @@ class Panel:
     def flush(self, now: float) -> Iterator[Effect]:
         """What is due; the rest of something big is due at once."""
         if now >= self._flush_at:
+            self._compare_lists()
             elements = 0
             while self._shape and elements < SLICE:
                 name = next(iter(self._shape))
@@ -90,6 +94,13 @@ class Panel:
                 yield from self._values(list(self._dirty))
         yield from self._leave(now)
         yield from self._remember()
+
+    def _compare_lists(self) -> None:
+        """OST makes its lists again every few seconds, and mostly they end as they were."""
+        if self._lists_changed and self._lists != self.tree.lovs:
+            self._lists = dict(self.tree.lovs)
+            self._shape |= dict.fromkeys(name for name in self.tree.modules if name)
+        self._lists_changed = False
 
     def show(self, module: str, now: float) -> Iterator[Effect]:
         """What changed of one module, now: an answer about it follows."""
@@ -128,6 +139,7 @@ class Panel:
             self._by_prop.setdefault((name, target.prop), []).append(target)
         points = tuple(target.point for target in found.values())
         if self._points.get(name) != points or name not in self._names:
+            self._renew(self._points.get(name, ()), points)
             self._points[name] = points
             yield Declared(points, name)
             if len(points) >= MOST:
@@ -135,6 +147,13 @@ class Panel:
                 yield Happened("unexpected", {"message": told})
         yield from self._arrive(name, module)
         yield from self._values([(name, prop) for prop in {target.prop: None for target in found.values()}])
+
+    def _renew(self, old: tuple[Point, ...], new: tuple[Point, ...]) -> None:
+        """What was told of points that went, or are of another kind now, is not known any more."""
+        kinds = {point.key: point.kind for point in new}
+        for point in old:
+            if kinds.get(point.key) is not point.kind:
+                self._shown.pop(point.key, None)
 
     def _forget(self, name: str) -> None:
         for key, target in self._targets.pop(name, {}).items():

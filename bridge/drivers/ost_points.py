@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from bridge.drivers.ost_model import STATES, Element, Lov, Module, Property, Tree
@@ -37,13 +37,12 @@ _BRISK = Policy(min_interval=1.0)  # a mount tells its position five times a sec
 
 
 class Target(Struct, frozen=True):
-    """A point and what it stands for. `options`: labels by key, for choices from a list."""
+    """A point and what it stands for."""
 
     point: Point
     read: Callable[[Tree, Module], Reading | None] = lambda tree, module: None
     prop: str = ""  # "": the module itself
     element: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
     one_of: tuple[tuple[str, str], ...] = ()  # elements and labels, of which one is on
 
 
@@ -232,7 +231,7 @@ def _choice(
     if (now := label(element)) is not None and now not in choices:
         choices = (*choices, now)
     kind = Kind.CHOICE if writable else Kind.SENSOR
-    return Target(replace(base, kind=kind, choices=choices), read, name, element_key, listed)
+    return Target(replace(base, kind=kind, choices=choices), read, name, element_key)
 
 
 def _point(
@@ -252,8 +251,8 @@ def _point(
             return replace(base, kind=Kind.SWITCH if writable else Kind.BINARY)
         case "int" | "float" if writable:
             low, high = limits(element)
-            step = number(element.step) or None
-            step = 1 if step is None and element.type == "int" else step
+            told = number(element.step) or 0
+            step = told if told > 0 else 1 if element.type == "int" else None
             return replace(base, kind=Kind.NUMBER, minimum=low, maximum=high, step=step)
         case "int" | "float":
             return replace(base, state_class="measurement", policy=_BRISK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from urllib.parse import quote
@@ -59,8 +60,8 @@ def options(element: Element, module: Module, tree: Tree) -> dict[str, str]:
     if not isinstance(listed, Mapping) or not listed:
         return {}
     labels = {str(key): text(label).strip() or str(key) or "(none)" for key, label in listed.items()}
-    seen = list(labels.values())
-    return {key: label if seen.count(label) == 1 else f"{label} ({key})" for key, label in labels.items()}
+    seen = Counter(labels.values())
+    return {key: label if seen[label] == 1 else f"{label} ({key})" for key, label in labels.items()}
 
 
 def option_key(element: Element) -> str | None:
@@ -98,8 +99,7 @@ def reading(element: Element, media_url: str | None = None) -> Reading:
         case "prg":
             return _progress(element, value)
         case "date" | "time" | "datetime":
-            moment = _moment(str(element.type), value)
-            return moment, Quality.GOOD
+            return _moment(element.type, value), Quality.GOOD
         case "img" | "video":
             return _address(value, media_url), Quality.GOOD
     return (value, Quality.GOOD) if isinstance(value, str) else _LOST
@@ -175,7 +175,7 @@ def wanted(element: Element, value: Json, listed: Mapping[str, str]) -> Json:
                 return STATES.index(value)
             return int(_whole(in_range(value, 0, len(STATES) - 1)))
         case "date" | "time" | "datetime":
-            return _when(str(element.type), value)
+            return _when(element.type, value)
     raise ValueError(f"OST takes no value for an element of type {element.type}")
 
 

@@ -19,14 +19,17 @@ def decode_in_turns(data: bytes, take: Callable[[str | None], None]) -> None:
 
 
 def _go_on(pieces: Generator[None, None, str], take: Callable[[str | None], None]) -> None:
+    text: str | None = None
     try:
         next(pieces)
     except StopIteration as decoded:
-        take(decoded.value)
+        text = decoded.value
     except UnicodeDecodeError:
-        take(None)
+        pass
     else:
         asyncio.get_running_loop().call_soon(_go_on, pieces, take)
+        return
+    take(text)  # out here, so that no error of its own drags 150 MB along as its context
 
 
 def _decoded(data: bytes) -> Generator[None, None, str]:

@@ -362,9 +362,10 @@ async def test_3_1_1_has_a_clean_session(alone: Alone) -> None:
     assert int.from_bytes(body[8:10]) == 7
 
 
-async def test_who_says_that_the_bridge_is_offline_is_corrected_at_once(shared: World) -> None:
+@pytest.mark.parametrize("said", ["offline", "", "Offline"])
+async def test_who_says_that_the_bridge_is_not_online_is_corrected_at_once(said: str, shared: World) -> None:
     client, since = shared.client, shared.client.mark
-    client.publish(f"_bridge/{BRIDGE}/status", "offline", retain=True)
+    client.publish(f"_bridge/{BRIDGE}/status", said, retain=True)
     await client.until(lambda: len(client.on(f"_bridge/{BRIDGE}/status", since)) == 2)
     assert client.last(f"_bridge/{BRIDGE}/status") == "online"
 

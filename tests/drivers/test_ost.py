@@ -142,6 +142,13 @@ def test_lists_of_a_module_and_of_the_controller() -> None:
     assert talk.points["MyFocuser/devices/optic"].choices == ("Newton",)
 
 
+def test_a_list_that_is_made_again_as_it_was_changes_nothing() -> None:
+    talk = Talk()
+    optics = dump()["d"]["lovs"]["optics"]
+    talk.hear({"lu-lov update": {"lovs": {"optics": {}}}}, {"lu-lov update": {"lovs": {"optics": optics}}})
+    assert talk.wait(0.1) == []
+
+
 def test_labels_of_a_translated_dump_are_kept() -> None:
     talk = Talk(language="fr", first=dump(M={"p": {"p": prop({"e": number(1, "Pas")}, "Réglages")}, "l": {}}))
     talk.hear({"ap-dump all property data": {"M": {"p": {"p": prop({"e": number(2, "Step")}, "Settings")}}}})
@@ -287,6 +294,16 @@ def test_a_property_is_created_and_deleted() -> None:
     talk.hear({"dp-delete/remove property": {"MyFocuser": {"p": {"new+1": ""}}}})
     talk.wait(0.1)
     assert "MyFocuser/new%2B1/x%2Fy" not in talk.points
+
+
+def test_a_property_that_returns_is_told_again() -> None:
+    talk = Talk()
+    gone: dict[str, Any] = {"dp-delete/remove property": {"MyFocuser": {"p": {"results": ""}}}}
+    talk.hear(gone)
+    talk.wait(0.1)
+    assert "MyFocuser/results/hfr" not in talk.points
+    talk.hear({"ap-dump all property data": {"MyFocuser": {"p": {"results": focuser()["p"]["results"]}}}})
+    assert "MyFocuser/results/hfr" in [update.key for update in talk.of(Update, talk.wait(0.1))]
 
 
 def test_a_flood_of_properties_shows_only_the_usual_ones() -> None:

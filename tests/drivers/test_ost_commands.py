@@ -245,6 +245,13 @@ def test_a_list_that_only_suggests() -> None:
     assert talk.sent[0]["SA"]["m"]["MyFocuser"]["p"]["devices"]["e"]["camera"] == "Unheard of"
 
 
+def test_what_was_started_can_be_unset() -> None:
+    talk = Talk()
+    talk.hear(ea("actions", autofocus=True, abortfocus=False))
+    talk.call("set_property", module="MyFocuser", property="actions", values={"autofocus": False})
+    assert talk.sent[0]["SA"]["m"]["MyFocuser"]["p"]["actions"]["e"] == {"autofocus": False, "abortfocus": False}
+
+
 def test_a_value_that_is_not_known_cannot_be_filled_in() -> None:
     talk = Talk()
     talk.hear(ea("form", a=None))

@@ -47,6 +47,32 @@ PARTS = st.fixed_dictionaries(
         "rule": st.integers(0, 2),
     },
 )
+TYPES = st.sampled_from(
+    ["int", "float", "string", "bool", "light", "prg", "img", "video", "date", "time", "datetime", "strange"]
+)
+NEW_ELEMENTS = st.fixed_dictionaries(
+    {"type": TYPES, "value": PLAUSIBLE},
+    optional={
+        **dict.fromkeys(("label", "order", "min", "max", "step", "prgtype", "nullable", "autoupdate"), ANY_JSON),
+        "globallov": st.sampled_from(["CCD", "optics", "nope"]) | ANY_JSON,
+        "lovScope": st.sampled_from(["module", "controller"]),
+        "lovConstrained": st.booleans(),
+        "listOfValues": st.just({"1": "one", "x": "one"}) | ANY_JSON,
+    },
+)
+NEW_PROPERTIES = st.fixed_dictionaries(
+    {"e": st.dictionaries(ELEMENTS, NEW_ELEMENTS, max_size=3), "permission": st.integers(0, 3)},
+    optional={
+        **dict.fromkeys(("label", "order", "status", "enabled", "autoupdate"), ANY_JSON),
+        "rule": st.integers(0, 2),
+        "hasGrid": st.booleans(),
+        "gridheaders": st.lists(ELEMENTS, max_size=3),
+        "grid": st.lists(st.lists(PLAUSIBLE, max_size=3), max_size=2),
+    },
+)
+NEW_MODULES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"p": st.dictionaries(PROPERTIES, NEW_PROPERTIES, max_size=3)}, optional={"l": st.just({})}
+)
 LISTS = st.dictionaries(st.sampled_from(["CCD", ""]), ANY_JSON, max_size=2)
 BODIES = st.one_of(
     ANY_JSON,
@@ -69,8 +95,17 @@ MORE: list[dict[str, Any]] = [
     {"system": {"p": {"cpu_load": prop({}, rule=0)}}},
 ]
 DUMPS = st.builds(lambda grant, server, more: dump(grant, server, **more), GRANTS, GRANTS, st.sampled_from(MORE))
+
+
+def new_module(kind: str, name: str, module: dict[str, Any]) -> dict[str, Any]:
+    return {kind: {name: module}}
+
+
 MESSAGES = st.one_of(
     st.builds(lambda root, body: {root: body}, ROOTS, BODIES),
+    st.builds(
+        lambda root, module, new: {root: {module: new}}, st.sampled_from(["ap", "aa"]), MODULES, NEW_MODULES
+    ),
     st.just(XX),
     st.just(DENIED),
     st.just(log()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 from tests.system.im7_world import World, cv
 from tests.system.processes import waited
-from tests.system.world import side_by_side
+from tests.system.world import side_by_side, together
 
 AWAY = 3.0  # seconds
+PROTOCOLS = ("12", "7", "2")  # results by a binary frame, by base64, by base64 of the oldest firmware
 
 pytestmark = pytest.mark.usefixtures("mosquitto_installed")
 
@@ -32,9 +34,8 @@ def started_once(world: World, *ids: str) -> None:
 # --- how it should be --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", ["12", "7", "2"])
-def test_a_voltammogram_from_its_start_to_its_rows(protocol: str, tmp_path: Path) -> None:
-    with World(tmp_path, ["--protocol", protocol, "--loss", "0", "--live-rows", "10000"]) as world:
+def voltammogram(protocol: str, directory: Path) -> None:
+    with World(directory, ["--protocol", protocol, "--loss", "0", "--live-rows", "10000"]) as world:
         id_, job = world.start(cv(3.0))
         answered_once(world, id_)
         rows = world.shipped(job)
@@ -54,6 +55,12 @@ def test_a_voltammogram_from_its_start_to_its_rows(protocol: str, tmp_path: Path
         observer.until(lambda: observer.document("cell/state/live/time")["value"] == rows[-1, 0])
         assert observer.document("cell/state/job/state")["value"] == "finished"
         assert observer.document("cell/state/job/name")["value"] == "sample A"
+
+
+def test_a_voltammogram_from_its_start_to_its_rows(tmp_path: Path) -> None:
+    for protocol in PROTOCOLS:
+        (tmp_path / protocol).mkdir()
+    together({f"protocol {each}": partial(voltammogram, each, tmp_path / each) for each in PROTOCOLS})
 
 
 def progress(directory: Path) -> None:
@@ -187,6 +194,7 @@ def daemon_killed_while_it_publishes(directory: Path) -> None:
         world.restart_daemon()
         world.shipped(job)
         assert len(world.observer.on(f"cell/data/{job}/part/0")) == 2
+        assert (world.job(job)["state"], world.job(job)["command"]) == ("finished", id_)
         started_once(world, id_)
 
 
