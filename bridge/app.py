@@ -37,6 +37,7 @@ from bridge.workers import Workers
 
 PROVED = 5.0  # seconds to wait for the broker's word on who has our devices, before they are started anyway
 DRAIN = 3.0  # seconds, at the end, for what waits to be published
+WATCH = 1.0  # seconds between two looks at the journal's state
 HEALTH = 60.0  # seconds between health documents
 ANSWERS = 10_000  # answers waiting at which no more commands are taken
 
@@ -140,8 +141,15 @@ class Daemon:
             log.info("stopped")
 
     async def _report(self) -> None:
+        told, trouble = monotonic(), self.journal.trouble
         while True:
-            await asyncio.sleep(HEALTH)
+            await asyncio.sleep(WATCH)
+            if self.journal.trouble != trouble:
+                trouble = self.journal.trouble
+                self.herald.tell_health()
+            if monotonic() - told < HEALTH:
+                continue
+            told = monotonic()
             for device in self.fleet.devices.values():
                 if device.name not in self.fleet.conflicts:
                     device.refresh_link()
@@ -167,6 +175,9 @@ class Daemon:
 
     def recovered(self, reason: str) -> None:
         self.herald.broker_back(reason)
+
+    def fault(self, topic: str, reason: str) -> None:
+        self.herald.refused("fault", reason, topic[:200])
 
     def taken_over(self, reason: str) -> None:
         self.herald.taken_over(reason)
@@ -207,7 +218,7 @@ class Daemon:
 
     def _commit(self) -> asyncio.Task[bool] | None:
         """What was written to the journal so far is on disk when this is done; None: there is no disk."""
-        return asyncio.ensure_future(self.journal.flush()) if self.journal.durable else None
+        return asyncio.ensure_future(self.journal.flush()) if self.journal.on_disk else None
 
 
 def _audit(ticket: Ticket, reply: Reply) -> None:

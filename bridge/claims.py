@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from bridge.topics import Topics
+
+MOST = 10_000  # bridges under one root
+_NAME = re.compile(r"[a-z0-9_]{1,32}")
 
 
 class _Link(msgspec.Struct):
@@ -18,7 +23,7 @@ class Claims:
         self._topics = topics
         self._links = {topics.device(name).link: name for name in devices}
         self._owner: dict[str, str] = {}  # device -> bridge that its retained link names
-        self._online: dict[str, bool] = {}  # bridge -> what its status says
+        self._online: set[str] = set()  # bridges whose status says so
 
     def filters(self) -> list[str]:
         return [*self._links, self._topics.status_of("+")]
@@ -33,11 +38,18 @@ class Claims:
             return True
         before, _, after = self._topics.status_of("\0").partition("\0")
         if topic.startswith(before) and topic.endswith(after):
-            self._online[topic[len(before) : len(topic) - len(after)]] = payload == b"online"
+            self._note(topic[len(before) : len(topic) - len(after)], payload == b"online")
             return True
         return False
+
+    def _note(self, bridge: str, online: bool) -> None:
+        """Strangers may invent names: only such as a bridge can have are kept, and only so many."""
+        if online and len(self._online) < MOST and _NAME.fullmatch(bridge):
+            self._online.add(bridge)
+        elif not online:
+            self._online.discard(bridge)
 
     def rival(self, device: str) -> str | None:
         """Another bridge that is online and has this device."""
         owner = self._owner.get(device, "")
-        return owner if owner != self._topics.bridge and self._online.get(owner) else None
+        return owner if owner != self._topics.bridge and owner in self._online else None

@@ -33,6 +33,7 @@ from bridge.model import (
     Ready,
     Reply,
     Update,
+    point_key,
 )
 from bridge.outbox import Outbox, Publication
 from bridge.overlay import Overlay, Preset, View
@@ -146,7 +147,9 @@ class Device:
 
     def _happened(self, event: Happened, wall: float) -> None:
         data = {"event_type": event.name, "time": payload.timestamp(wall), **event.data}
-        self._outbox.occurrence(Publication(self.topics.event(event.key or event.name), payload.json(data)))
+        self._outbox.occurrence(
+            Publication(self.topics.event(event.key or point_key(event.name)), payload.json(data))
+        )
 
     def _job(self, event: Job) -> None:
         manifest = self.jobs.pop(event.id, {}).get("manifest")

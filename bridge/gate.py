@@ -1,5 +1,7 @@
 """What a driver asked to be remembered is on disk before anything later goes out; urgent commands do not wait.
 
+A relay is not switched on before the disk has taken when it goes off: if the disk takes nothing, it is not at all.
+
 Jobs wait as frames do: a retained `queued` that nobody remembers after a crash would stand there for ever.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from bridge.driver import Fence, Send
-from bridge.model import Job, Json, Result
+from bridge.model import Job, Json, Outcome, Reply, Result
 
 
 class Store(Protocol):
@@ -33,7 +35,7 @@ class Gate:
         device: str,
         store: Store,
         keep: Callable[[str, Result], Awaitable[object]],
-        send: Callable[[Send | Fence | Job], None],
+        send: Callable[[Send | Fence | Job | Reply], None],
         opened: Callable[[], None],
     ) -> None:
         self._device, self._store, self._keep, self._send, self._opened = device, store, keep, send, opened
@@ -89,6 +91,18 @@ class Gate:
             self._store.remember(self._device, key, None)
 
     def _open(self, waiter: asyncio.Future[bool]) -> None:
-        if self._closed_by is waiter:
-            self._closed_by = None
-            self._opened()
+        if self._closed_by is not waiter:
+            return
+        self._closed_by = None
+        if waiter.cancelled() or not waiter.result():
+            self._drop_commands()
+        self._opened()
+
+    def _drop_commands(self) -> None:
+        """What should have been remembered is not on disk: the frames of commands behind it do not go out."""
+        dropped = [effect.id for effect in self._waiting if isinstance(effect, Send) and effect.id is not None]
+        self._waiting = deque(e for e in self._waiting if not isinstance(e, Send) or e.id is None)
+        for command in dict.fromkeys(dropped):
+            self._send(
+                Reply(command, Outcome.REJECTED, "not sent: the disk does not take what must be remembered")
+            )

@@ -109,6 +109,11 @@ class Journal:
         return self._writer is not None and self._writer.failing is None
 
     @property
+    def on_disk(self) -> bool:
+        """There is a file, whether it takes anything now or not."""
+        return self._writer is not None
+
+    @property
     def trouble(self) -> str | None:
         """What a person should know: an unreadable file that was set aside, a disk that takes nothing."""
         if self._writer is None:

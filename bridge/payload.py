@@ -105,6 +105,8 @@ def read_set(payload: bytes) -> Wish:
     if not text.lstrip().startswith("{"):
         return Wish(value=text)
     fields = _object(text)
+    if "expect" in fields and fields["expect"] is None:
+        raise ValueError("`expect` is null: leave it out, or give the value that is expected")
     if "value" not in fields:
         raise ValueError('an object for `set` needs the key "value"')
     envelope = _envelope(fields, _SetEnvelope)

@@ -39,7 +39,6 @@ from bridge.websocket.long_text import LONG, decode_in_turns
 SLICE = 200  # effects performed before the loop gets a turn
 SOONEST = 0.001  # seconds: a driver that wants to be woken in the past must not spin the loop
 RECENT = 40  # frames kept for a bug report
-NO_UTF_8 = "a text frame is not UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +189,7 @@ class Session:
 
     # --- what goes out -------------------------------------------------------------------------------
 
-    def _send(self, effect: Send | Fence | Job) -> None:
+    def _send(self, effect: Send | Fence | Job | Reply) -> None:
         now = monotonic()
         try:
             match effect:
@@ -202,7 +201,7 @@ class Session:
                 case Fence(token):
                     self._socket.ping(self._pings.ping(now, token))
                     self._ring_at(self._pings.due)
-                case Job():
+                case Job() | Reply():
                     self._device.report(effect, now, time())
         except BufferError as error:
             raise SessionClosed(f"the device takes nothing any more: {error}") from None
@@ -222,20 +221,19 @@ class Session:
             decode_in_turns(data, self._long_text)
             return
         try:
-            frame: Frame = data.decode() if text else data
+            frame: Frame | None = data.decode() if text else data
         except UnicodeDecodeError:
-            self._end(ProtocolError(NO_UTF_8))
-            return
+            frame = None
         self._frame(frame)
 
     def _long_text(self, frame: str | None) -> None:
-        if frame is None:
-            self._end(ProtocolError(NO_UTF_8))
-        else:
-            self._frame(frame)
-        self._socket.release()
+        asyncio.get_running_loop().call_soon(self._socket.release)  # whatever becomes of this one
+        self._frame(frame)
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame | None) -> None:
+        if frame is None:
+            self._end(ProtocolError("a text frame is not UTF-8"))
+            return
         self.recent.add(monotonic(), "<", frame)
         if self._driver is not None:
             self._drive(self._driver.receive, frame)

@@ -32,6 +32,7 @@ OTHER_VARIABLES = frozenset({
     "LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO",
     "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7", "LAB2MQTT_INSPECT_SCRIPT", "LAB2MQTT_LONG_TESTS",
 })  # fmt: skip
+_QUERY = re.compile(r"(?<=[?&])([^=&]*=)[^&]*")  # values in a url may be tokens
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
 _SERVICE_LINK = re.compile(r"LAB2MQTT_(SERVICE_(HOST|PORT)|PORT)(_\w+)?")
 
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
         if isinstance(devices, dict):
             for device in devices.values():
                 device.update(_masked(device.pop("options")))
+                device["url"] = _QUERY.sub(r"\1**********", device["url"])
         return values
 
     def digest(self) -> str:

@@ -46,9 +46,9 @@ def _broker(settings: Settings) -> Iterator[str]:
 
 def _device(name: str, device: DeviceSettings) -> Iterator[str]:
     host = urlsplit(device.url).hostname or ""
-    secret = device.password is not None or bool(device.headers)
+    secret = device.password is not None or bool(device.headers) or any(_secrets(device.options))
     if device.url.startswith("ws:") and secret and not _is_local(host):
-        yield f"{name}: the password or headers go over the network in the clear: the url is not wss://"
+        yield f"{name}: passwords, tokens or headers go over the network in the clear: the url is not wss://"
     if _is_local(host):
         yield f"{name}: the url is this machine itself: right if the instrument or a tunnel is here"
     yield from _tls(f"{name}.tls", device.tls)

@@ -103,8 +103,9 @@ class DeviceTopics:
     def state(self, key: str) -> str:
         return f"{self.base}/state/{key}"
 
-    def event(self, name: str) -> str:
-        return f"{self.base}/event/{point_key(name)}"
+    def event(self, key: str) -> str:
+        """Of an event's point, or of a name that `point_key` made a key of."""
+        return f"{self.base}/event/{key}"
 
     def job(self, job: str) -> str:
         return f"{self.base}/job/{point_key(job)}"

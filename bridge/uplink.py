@@ -45,6 +45,9 @@ class Owner(Protocol):
     def recovered(self, reason: str) -> None:
         """There is a connection again; `reason` tells how the last one ended or the first tries failed."""
 
+    def fault(self, topic: str, reason: str) -> None:
+        """A message could not be worked on."""
+
     def taken_over(self, reason: str) -> None:
         """We are back after another client had our name."""
 
@@ -205,7 +208,15 @@ class Uplink:
                 log.warning("somebody said that this bridge is not online; corrected")
                 self._publisher.state(self.online)
         else:
+            self._hand_over(message)
+
+    def _hand_over(self, message: Message) -> None:
+        """The other wide net: one odd message must not cost the connection, and a retained one for ever."""
+        try:
             self._owner.message(message)
+        except Exception as error:
+            log.exception("a message could not be worked on by a fault of ours", topic=message.topic[:200])
+            self._owner.fault(message.topic, f"{type(error).__name__} in this bridge")
 
     def _acknowledged(self, mid: int, code: int) -> None:
         self._heard = monotonic()

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.driver import Fence, Send
 from bridge.gate import Gate
-from bridge.model import Job, Json, Result
+from bridge.model import Job, Json, Reply, Result
 
 RESULT = Result("run", "run", ("a",), ("s",), np.zeros((1, 1)))
 
@@ -48,8 +48,10 @@ class Door:
         self.out: list[str] = []
         self.gate = Gate("io", disk, disk.keep, self._send, self._opened)
 
-    def _send(self, effect: Send | Fence | Job) -> None:
+    def _send(self, effect: Send | Fence | Job | Reply) -> None:
         match effect:
+            case Reply(id_, outcome):
+                self.out.append(f"{id_} {outcome}")
             case Send(frame):
                 self.out.append(str(frame))
             case Fence(token):
@@ -186,3 +188,17 @@ async def test_forgetting_waits_for_no_result_that_is_not_on_its_way() -> None:
     door = Door(disk)
     door.gate.remember("job", None)
     assert disk.remembered == {"job": None}
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_takes_nothing_keeps_commands_from_going_out() -> None:
+    """A relay would be switched on whose end nobody remembers after a crash."""
+    disk = Disk()
+    door = Door(disk)
+    door.gate.remember("pulse", 1)
+    door.gate.out(Send("on", "p1"), urgent=False)
+    door.gate.out(Fence("f"), urgent=False)
+    door.send("all")
+    disk.commits[0].set_result(False)
+    await asyncio.sleep(0)
+    assert door.out == ["p1 rejected", "f", "all"]

@@ -83,7 +83,7 @@ def test_an_envelope_is_read_back(
 ) -> None:
     fields = {
         "value": value,
-        "expect": expect,
+        **({} if expect is None else {"expect": expect}),
         "id": id_,
         "expires": expires,
         "timeout": timeout,
@@ -93,6 +93,11 @@ def test_an_envelope_is_read_back(
     assert (wish.value, wish.expect, wish.id) == (value, expect, id_)
     assert (wish.expires, wish.timeout) == (expires, timeout)
     assert wish.sent == (None if sent is None else sent.timestamp())
+
+
+def test_an_expected_null_is_no_condition_that_anybody_means() -> None:
+    with pytest.raises(ValueError, match="`expect` is null"):
+        payload.read_set(b'{"value": 1, "expect": null}')
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ STATES = (
     "deleted",
     "unknown",
 )
+_MOST_CYCLES = 1e9  # of a voltammogram; more is no number to reckon with
 _GOING_ON = {"PENDING": "queued", "RUNNING": "running"}
 _BY_NUMBER = {STOP_CONDITION_TRIGGERED: "stop_condition", STOPPED_BEFORE_RUN: "cancelled", STOPPED: "stopped"}
 _BY_DETAIL = {
@@ -122,12 +123,24 @@ def duration(info: JobInfo) -> float | None:
     parameters = mapping(info.raw.get("parameters"))
     if info.type in ("ocv", "poga"):
         return number(parameters.get("duration"))
-    if info.type == "ramp":
-        start, end = number(parameters.get("start_value")), number(parameters.get("end_value"))
-        rate = number(parameters.get("scan_rate"))
-        if start is not None and end is not None and rate:
-            return abs((end - start) / rate)
-    return None
+    way, rate = _way(info.type, parameters), number(parameters.get("scan_rate"))
+    return abs(way / rate) if way is not None and rate else None
+
+
+def _way(kind: str, parameters: Mapping[str, object]) -> float | None:
+    """Volts that a sweep goes: a voltammogram to its vertices in turn, two to a cycle, and to the end value."""
+    start, end = number(parameters.get("start_value")), number(parameters.get("end_value"))
+    first, second = number(parameters.get("first_vertex")), number(parameters.get("second_vertex"))
+    cycles = number(parameters.get("num_cycles"))
+    if start is None or end is None:
+        return None
+    if kind == "ramp":
+        return abs(end - start)
+    if kind != "cv" or first is None or second is None or cycles is None or cycles > _MOST_CYCLES:
+        return None
+    halves = max(round(2 * cycles), 1)  # that they can be halves is told of the vendor's client, not of the device
+    last = second if halves % 2 == 0 else first
+    return abs(first - start) + (halves - 1) * abs(second - first) + abs(end - last)
 
 
 def expected_rows(info: JobInfo) -> float | None:

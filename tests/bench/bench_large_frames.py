@@ -21,12 +21,12 @@ from time import monotonic, perf_counter, time
 
 from bridge import log, settings
 from bridge.app import Daemon
-from bridge.model import Command
+from bridge.model import Command, Json
 from bridge.simulators.mqtt_broker import Broker
 
 DEADLINE = 120.0  # seconds for one result
 FRAMES = {"binary": (12, 115.2e6), "text": (7, 153.6e6)}  # protocol version; bytes of the frame
-JOB = {"type": "ocv", "parameters": {"duration": 3600.0, "output_data_rate": 1000.0}, "job_meta": {}}
+JOB: Json = {"type": "ocv", "parameters": {"duration": 3600.0, "output_data_rate": 1000.0}, "job_meta": {}}
 
 
 class Beat:

@@ -24,6 +24,7 @@ EIS: Object = {
     "potentiostats": [{"uri": "37128:POT", "dimensions": ["dc", "bandwith"], "units": ["", ""], "urns": ["", ""]}],
     "async_paths": [],
 }
+CV: Object = {"start_value": 0, "first_vertex": 1, "second_vertex": -1, "end_value": 0, "scan_rate": 0.1}
 EIS_NAMES = (
     "frequency",
     "periods",
@@ -241,6 +242,9 @@ def test_live_data_can_be_switched_off_and_progress_goes_on() -> None:
         ),
         ({"type": "ramp", "parameters": {"start_value": 0, "end_value": -1, "scan_rate": 0}}, [5, 1, 2, 3], None),
         ({"type": "cv", "parameters": {}}, [5, 1, 2, 3], None),
+        ({"type": "cv", "parameters": {**CV, "num_cycles": 1}}, [10, 1, 2, 3], 25.0),  # 0, 1, -1, 0: 4 V
+        ({"type": "cv", "parameters": {**CV, "num_cycles": 1.5}}, [15, 1, 2, 3], 25.0),  # 0, 1, -1, 1, 0: 6 V
+        ({"type": "cv", "parameters": {**CV, "num_cycles": 1e308}}, [5, 1, 2, 3], None),
         ({"type": "poga", "parameters": {"duration": "x"}}, [5, 1, 2, 3], None),
     ],
 )

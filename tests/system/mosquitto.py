@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Self
 
 HOST = "127.0.0.1"
 DEADLINE = 10.0  # seconds for the broker to listen, or to be gone
+_giving, _given = threading.Lock(), set[int]()  # many scenarios ask at once, and use theirs a little later
 
 
 def mosquitto_program() -> str | None:
@@ -24,11 +26,15 @@ def mosquitto_program() -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback that nobody listens on now, and that this process has not been given before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        with _giving:
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 class Mosquitto:

@@ -65,7 +65,7 @@ def test_a_voltammogram_from_its_start_to_its_rows(tmp_path: Path) -> None:
 
 def progress(directory: Path) -> None:
     with World(directory) as world:
-        id_, _ = world.start({"type": "ocv", "parameters": {"duration": 3.0, "output_data_rate": 50.0}})
+        id_, _ = world.start(cv(3.0, 50.0))
         answered_once(world, id_)
         world.observer.until(lambda: world.observer.document("cell/state/job/progress")["value"] == 100.0)
         said = [one.json["value"] for one in world.observer.on("cell/state/job/progress")]
@@ -113,7 +113,7 @@ def test_progress_stops_and_the_devices_own_words(tmp_path: Path) -> None:
 def cable_cut(directory: Path, seconds: float = AWAY) -> None:
     """The job goes on, and its live rows are seen again."""
     with World(directory) as world:
-        id_, job = world.start(cv(seconds + 4.0))
+        id_, job = world.start(cv(seconds + 5.0))
         world.until_measuring(job)
         world.cut(seconds)
         world.until_measuring(job, time.monotonic())
@@ -134,7 +134,6 @@ def cable_cut_while_the_result_comes(directory: Path) -> None:
     """Of the old way, one frame of base64: half of it is of no use, and it is asked for again."""
     with World(directory, ["--protocol", "7", "--loss", "1"]) as world:
         id_, job = world.start(cv(2.0, 50_000.0))  # 3.2 MB
-        world.until_ended(job)
         world.cable.limit(1e6)
         waited(lambda: world.im7.state["fetched"].get(job), "the result to be asked for")
         time.sleep(0.5)
@@ -171,7 +170,7 @@ def daemon_killed_and_back_after_the_job(directory: Path) -> None:
 
 def daemon_killed_and_back_during_the_job(directory: Path) -> None:
     with World(directory) as world:
-        id_, job = world.start(cv(6.0))
+        id_, job = world.start(cv(8.0))
         world.until_measuring(job)
         world.daemon.kill()
         world.restart_daemon()
@@ -185,7 +184,6 @@ def daemon_killed_while_it_publishes(directory: Path) -> None:
     """What was stored is published again, from the same file."""
     with World(directory, ["--loss", "1"]) as world:
         id_, job = world.start(cv(2.0, 50_000.0))  # 13 parts
-        world.until_ended(job)
         world.uplink.limit(1e6)
         world.observer.until(lambda: world.observer.on(f"cell/data/{job}/part/1"), 20.0)
         world.daemon.kill()
@@ -201,11 +199,10 @@ def daemon_killed_while_it_publishes(directory: Path) -> None:
 def broker_restarted(directory: Path) -> None:
     """One that forgets everything, and nobody else notices."""
     with World(directory) as world:
-        id_, job = world.start(cv(5.0))
+        id_, job = world.start(cv(6.0))
         world.until_measuring(job)
-        before = time.monotonic()
         world.broker.restart()
-        world.until_measuring(job, before)
+        world.until_measuring(job, time.monotonic())
         answered_once(world, id_)
         world.shipped(job)
 

@@ -88,8 +88,9 @@ url = "ws://{HOST}:{self.cable.port}"
 
         def there() -> bool:
             health = self.observer.document("_bridge/gate/health")
-            said = datetime.fromisoformat(health["time"]).timestamp()
-            return said >= begun and health["links"] == {"inspect": "ready"}
+            if health.get("links") != {"inspect": "ready"}:
+                return False
+            return datetime.fromisoformat(health["time"]).timestamp() >= begun
 
         self.daemon.start()
         self.observer.until(there, DEADLINE, lambda: self.daemon.log[-3000:])
