@@ -74,7 +74,7 @@ def forbidden(rules: Rules, key: str, guarded: bool, value: Json = None) -> str 
         return f"{key} is denied by the configuration"
     allowed = any(matches(pattern, key) for pattern in rules.allow)
     if guarded and not any(opens(pattern, key) for pattern in rules.allow):
-        return f"{key} is dangerous and needs an explicit `allow` in the configuration"
+        return f"{key} is dangerous or unknown and needs an explicit `allow` in the configuration"
     if rules.allow and not allowed:
         return f"{key} is not in the configuration's `allow`"
     if isinstance(value, int | float) and not isinstance(value, bool):

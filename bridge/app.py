@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from functools import partial
 from time import monotonic, time
 
 import structlog
@@ -37,6 +38,7 @@ from bridge.workers import Workers
 
 PROVED = 5.0  # seconds to wait for the broker's word on who has our devices, before they are started anyway
 DRAIN = 3.0  # seconds, at the end, for what waits to be published
+JOBS = "_jobs/"  # before a device's name: the journal's name for its job documents
 WATCH = 1.0  # seconds between two looks at the journal's state
 HEALTH = 60.0  # seconds between health documents
 ANSWERS = 10_000  # answers waiting at which no more commands are taken
@@ -95,7 +97,10 @@ class Daemon:
 
     def _add(self, name: str) -> None:
         profile, topics = configured.profile(name, self._settings), self.topics.device(name)
-        device = Device(profile, topics, self.outbox, self._answer, self.herald.link_changed)
+        told = f"{JOBS}{name}"  # no device is called so
+        remember_job = partial(self.journal.remember, told)
+        device = Device(profile, topics, self.outbox, self._answer, self.herald.link_changed, remember_job)
+        device.jobs.restore(self.journal.memory(told))
         try:
             runner = Runner(device, self._settings.devices[name], self._tools)
         except ValueError as error:
@@ -110,7 +115,7 @@ class Daemon:
         if self.journal.trouble:
             log.warning("journal", trouble=self.journal.trouble)
         if not self.journal.durable:
-            log.warning("no state directory: nothing survives a restart")
+            log.warning("no journal on disk (bridge.state_dir): nothing survives a restart")
         try:
             async with asyncio.TaskGroup() as group:
                 broker = keep(self.uplink.attempt, self.uplink.ended, longest=30.0, brisk=math.inf)

@@ -15,6 +15,7 @@ from bridge.admission import Admission
 from bridge.catalogue import Catalogue
 from bridge.commands import Commands, Ticket
 from bridge.driver import Touch
+from bridge.jobs import Jobs
 from bridge.link import Link, State
 from bridge.model import (
     Block,
@@ -39,8 +40,6 @@ from bridge.outbox import Outbox, Publication
 from bridge.overlay import Overlay, Preset, View
 from bridge.topics import DeviceTopics
 from bridge.values import Values
-
-JOBS = 20  # job topics kept per device
 
 
 class Carrier(Protocol):
@@ -80,6 +79,7 @@ class Device:
         outbox: Outbox,
         answer: Callable[[Ticket, Reply], None],
         changed: Callable[[Device], None] = lambda device: None,
+        remember_job: Callable[[str, Json], None] = lambda job, document: None,
     ) -> None:
         self.profile, self.topics, self._outbox = profile, topics, outbox
         self._answer_out, self._changed = answer, changed
@@ -99,7 +99,7 @@ class Device:
         self.commands = Commands(self._answer, profile.backlog)
         self._bucket = Bucket(profile.rules.rate, profile.rules.burst)
         self._carrier: Carrier | None = None
-        self.jobs: dict[str, Mapping[str, Json]] = {}  # what was told of each
+        self.jobs = Jobs(topics, self._tell, remember_job)
         self._now = 0.0
         self.events = 0
 
@@ -133,7 +133,7 @@ class Device:
             case Happened():
                 self._happened(event, wall)
             case Job():
-                self._job(event)
+                self.jobs.update(event)
             case Block():
                 self._outbox.occurrence(Publication(self.topics.live(event.job), payload.live_block(event)))
             case Condition(state, reason):
@@ -150,25 +150,6 @@ class Device:
         self._outbox.occurrence(
             Publication(self.topics.event(event.key or point_key(event.name)), payload.json(data))
         )
-
-    def _job(self, event: Job) -> None:
-        manifest = self.jobs.pop(event.id, {}).get("manifest")
-        self._tell_job(event.id, {"job": event.id, **event.data, **({"manifest": manifest} if manifest else {})})
-
-    def conclude(self, job: str, manifest: Mapping[str, Json], former: Mapping[str, Json]) -> None:
-        """The job's result is published: its topic tells where. `former`: what an earlier process told of it."""
-        self._tell_job(job, {"job": job, **self.jobs.get(job, former), "manifest": manifest})
-
-    def _tell_job(self, job: str, data: Mapping[str, Json]) -> None:
-        self.jobs[job] = data
-        self._tell(self._job_document(job))
-        while len(self.jobs) > JOBS:
-            oldest = next(iter(self.jobs))
-            del self.jobs[oldest]
-            self._tell(Publication(self.topics.job(oldest), b"", retain=True))
-
-    def _job_document(self, job: str) -> Publication:
-        return Publication(self.topics.job(job), payload.json(self.jobs[job]), retain=True)
 
     def _tell(self, item: Publication) -> None:
         if not self.silent:
@@ -206,7 +187,7 @@ class Device:
         yield from self.catalogue.statuses()
         yield self._link()
         yield from self.catalogue.documents()
-        yield from (self._job_document(job) for job in self.jobs)
+        yield from self.jobs.documents()
         yield from self.values.announce()
 
     def _status(self) -> Publication:
@@ -268,7 +249,10 @@ class Device:
             if (reason := self.catalogue.missing(ticket.point)) is not None:
                 self.commands.settle(Reply(command.id, Outcome.UNAVAILABLE, reason))
             elif command.expect is not None and not self.values.meets(command.key, command.expect):
-                detail = f"{command.key} is {self.values.value(command.key)!r}, not {command.expect!r}"
+                present, expected = (
+                    payload.json(value).decode() for value in (self.values.value(command.key), command.expect)
+                )
+                detail = f"{command.key} is {present}, not {expected}"
                 self.commands.settle(Reply(command.id, Outcome.REJECTED, detail))
             else:
                 carrier.submit(command)

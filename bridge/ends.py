@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import ssl
 
 from bridge.driver import ProtocolError, Trouble, Verdict
@@ -41,8 +42,15 @@ def judge(error: BaseException) -> Verdict:
 def explain(error: BaseException) -> str:
     """One sentence for a person: never empty, never several lines."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in _WORDS and not isinstance(error, ssl.SSLError):
-        text = _WORDS[error.errno]
+    match error:
+        case ssl.SSLError():
+            pass
+        case socket.gaierror():
+            text = f"the host's name cannot be resolved: {error.strerror}"
+        case ConnectionResetError(errno=None):  # asyncio's own, with no word of explanation
+            text = _WORDS[errno.ECONNRESET]
+        case OSError() if error.errno in _WORDS:
+            text = _WORDS[error.errno]
     return text[:300]
 
 

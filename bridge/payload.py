@@ -149,7 +149,8 @@ def _object(text: str) -> dict[str, Json]:
     try:
         fields = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise ValueError(f"the payload is not valid JSON: {error}") from None
+        what = str(error).removeprefix("JSON is malformed: ")
+        raise ValueError(f"the payload is not valid JSON: {what}") from None
     except RecursionError:
         raise ValueError("the payload is nested too deep") from None
     if not isinstance(fields, dict):

@@ -117,6 +117,8 @@ def _given(detail: ErrorDetails) -> str:
     value = detail["input"]
     if detail["type"] in ("missing", "extra_forbidden") or isinstance(value, Mapping):
         return ""
+    if detail["type"] == "value_error" and isinstance(value, list):  # the validator names the element
+        return ""
     if isinstance(value, bool | int | float):
         return f", given {json.dumps(value)}"
     if isinstance(value, str) and detail["type"] not in ("dict_type", "model_type"):

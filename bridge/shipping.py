@@ -58,7 +58,7 @@ class Shipping:
             log.error("a result cannot be stored", device=device, job=result.job, reason=str(error))
             raise
         self.stored += 1
-        told = self._devices[device].jobs.get(result.job, {}) if device in self._devices else {}
+        told = self._devices[device].jobs.told.get(result.job, {}) if device in self._devices else {}
         self._journal.remember(UNPUBLISHED, stored.path.name, told)
         self._waiting.put_nowait(stored.path.name)
         log.info("result stored", device=device, job=result.job, file=stored.path.name, rows=stored.info.rows)
@@ -91,7 +91,7 @@ class Shipping:
             self._outbox.occurrence(Publication(topics.part(job, number), part, meta=meta))
             self._flush()
         self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)))
-        device.conclude(job, manifest, told if isinstance(told, dict) else {})
+        device.jobs.conclude(job, manifest, told if isinstance(told, dict) else {})
         self._flush()
         await self._acknowledged(topics.manifest(job))
 

@@ -25,7 +25,8 @@ PROOF = 3.0  # seconds for the first canary
 DISK = 0.05  # seconds, at the end, for commands whose ids are on their way to the disk
 FAREWELL = 0.5  # seconds, at the end, for answers to what came until then
 DEAD = 10.0  # seconds without canary or PUBACK after which the line is given up
-TAKEOVER, SUSPICIOUS, WINDOW = 0x8E, 5.0, 60.0  # reason code; seconds from connect to end; seconds to look back
+TAKEOVER, SUSPICIOUS = 0x8E, 5.0  # reason code; seconds from connect to end
+WINDOW, RESTLESS = 60.0, 20.0  # seconds to look back: for ends that say it, and for such that only look like it
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ class Uplink:
         self.reason = "not yet connected"
         self.stopping = False
         self._deaf = False  # nothing that arrives is looked at any more
-        self._short: deque[float] = deque(maxlen=3)  # ends that look like a take-over
+        self._short: deque[float] = deque(maxlen=4)  # ends that look like a take-over
         self._heard = 0.0  # when something came from the broker
         self._taken = ""  # why it seems that another client has our name
         self._lost = ""  # how the trouble began that is over when there is a connection again
@@ -234,8 +235,8 @@ class Uplink:
         if not taken and not short:
             return error
         self._short.append(now)
-        recent = [at for at in self._short if at > now - WINDOW]
-        if len(recent) >= (2 if taken else 3):
+        recent = [at for at in self._short if at > now - (WINDOW if taken else RESTLESS)]
+        if len(recent) >= (2 if taken else 4):
             reason = f"another client seems to use the client id {self._settings.client_id!r}: {explain(error)}"
             self._taken = reason
             return SessionClosed(reason, Verdict.STUBBORN)

@@ -11,8 +11,9 @@ import pytest
 
 from bridge.access import Limit, Rules
 from bridge.commands import Ticket
-from bridge.device import JOBS, Device, Profile
+from bridge.device import Device, Profile
 from bridge.driver import Touch
+from bridge.jobs import NEWEST as JOBS
 from bridge.link import State
 from bridge.model import (
     Argument,
@@ -216,7 +217,7 @@ def test_the_newest_jobs_are_kept_and_older_topics_cleared() -> None:
 
 def test_a_jobs_manifest_stays_with_it() -> None:
     rig = Rig().connect()
-    rig.device.conclude("7", {"parts": 3}, {})
+    rig.device.jobs.conclude("7", {"parts": 3}, {})
     rig.report(Job("7", {"state": "done"}))
     assert rig.shows("job/7") == {"job": "7", "state": "done", "manifest": {"parts": 3}}
 
@@ -224,9 +225,19 @@ def test_a_jobs_manifest_stays_with_it() -> None:
 def test_manifests_of_many_jobs_keep_the_limit_too() -> None:
     rig = Rig().connect()
     for number in range(JOBS + 2):
-        rig.device.conclude(str(number), {"parts": 3}, {})
+        rig.device.jobs.conclude(str(number), {"parts": 3}, {})
     assert len([topic for topic in rig.announced() if topic.startswith("job/")]) == JOBS
     assert rig.shows("job/0") is None
+
+
+def test_jobs_of_an_earlier_process_are_told_again_and_count() -> None:
+    kept: dict[str, Json] = {str(number): {"job": str(number), "state": "done"} for number in range(JOBS)}
+    rig = Rig().connect()
+    rig.device.jobs.restore(kept)
+    assert len([topic for topic in rig.announced() if topic.startswith("job/")]) == JOBS
+    rig.report(Job("new", {"state": "done"}))
+    assert rig.shows("job/0") is None
+    assert rig.shows("job/new")["state"] == "done"
 
 
 # --- groups --------------------------------------------------------------------------------------------

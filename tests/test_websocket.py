@@ -840,7 +840,9 @@ async def test_what_is_held_comes_later_and_in_order() -> None:
         peer.send(frame(TEXT, b"hold"), frame(TEXT, b"1"), frame(PONG, b"p"))
         await peer.writer.drain()
         await peer.receive()
-        peer.send(frame(TEXT, b"hold"), frame(TEXT, b"2"), close_frame(1000))
+        peer.send(frame(TEXT, b"hold"), frame(TEXT, b"2"), frame(PING))
+        await peer.receive()  # the pong: the next ones come in a read of their own
+        peer.send(frame(TEXT, b"3"), close_frame(1000))
 
     def take(data: bytes, text: bool) -> None:
         seen.append(data)
@@ -863,8 +865,17 @@ async def test_what_is_held_comes_later_and_in_order() -> None:
         assert seen == [b"hold", b"1", b"pong", b"hold"]
         assert not owner.socket.closed.done()
         owner.socket.release()
-        assert seen == [b"hold", b"1", b"pong", b"hold", b"2"]
+        assert seen == [b"hold", b"1", b"pong", b"hold", b"2", b"3"]
         assert isinstance(await owner.ended(), ConnectionLost)
+
+
+@pytest.mark.asyncio
+async def test_leaving_does_not_wait_for_what_is_held() -> None:
+    async with connected(says(frame(TEXT, b"1"))) as owner:
+        await owner.until(lambda: bool(owner.messages))
+        owner.socket.hold()
+        await asyncio.wait_for(owner.socket.close(timeout=0.05), 5)
+        assert await owner.ended() is None
 
 
 async def decoded(data: bytes) -> str | None:

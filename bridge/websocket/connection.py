@@ -275,7 +275,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._protocol.receive_eof()
         if not self._opened.done():
             self._opened.set_result(self._cause or exc or handshake_failure(self._protocol, self._head))
-        elif self._held is None:
+        elif self._held is None or self._left:
             self._finish(exc)
         else:
             self._held.append(partial(self._finish, exc))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import threading
 import time
 from collections import Counter
@@ -54,6 +55,7 @@ class Observer:
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_socket_open = self._on_socket_open
 
     def __enter__(self) -> Self:
         self._client.connect_async(HOST, self._port)
@@ -81,6 +83,11 @@ class Observer:
     def document(self, topic: str) -> Any:
         """The retained JSON there; an empty one when there is none."""
         return json.loads(self.retained(topic) or b"{}")
+
+    def topics(self, containing: str) -> list[str]:
+        """All topics, of every root, where something is retained now and that have this in their name."""
+        with self._news:
+            return sorted(topic for topic in self._retained if containing in topic)
 
     def on(self, topic: str, since: float = 0.0) -> list[Seen]:
         """What came on {root}/{topic} (with a trailing `#`: and below) since then."""
@@ -147,6 +154,10 @@ class Observer:
         return self.answer(self.send(topic, payload), within)
 
     # --- paho's thread -------------------------------------------------------------------------------
+
+    def _on_socket_open(self, _: Client, __: Any, sock: Any) -> None:
+        """Else a command waits 40 ms for the acknowledgement of what was sent before it."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
         self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, __: Properties | None
