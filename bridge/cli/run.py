@@ -26,10 +26,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bridge import log, settings
+    import structlog
+
+    from bridge import log, settings, settings_advice
 
     configuration = settings.load(options.config, secrets=options.secrets)
     log.configure(configuration.bridge.log_level, configuration.bridge.log_format)
+    for doubt in settings_advice.advice(configuration, options.config):
+        structlog.get_logger(__name__).warning("configuration", doubt=doubt)
     return serve(configuration)
 
 
