@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -49,6 +51,14 @@ def client_context(
     context.minimum_version = _VERSIONS[minimum_version]
     _prove_us(context, certificate, key)
     return context
+
+
+def abort(transport: asyncio.Transport) -> None:
+    """Cut a connection at once, TLS or not; also one that is closing already."""
+    with suppress(
+        AttributeError
+    ):  # Python 3.11.2: closed twice, a TLS transport lacks its protocol
+        transport.abort()
 
 
 def parse_fingerprint(text: str) -> bytes:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import cast
 
+from bridge.tls import abort
+
 TCP_NOTSENT_LOWAT, UNSENT = 25, 16 << 10  # Linux; `socket` names it from Python 3.12 on
 CHUNK = 64 * 1024  # bytes read at once, written at once, and left to the kernel
 _NOT_IN_A_TOPIC = frozenset("+#\0")
@@ -55,7 +57,7 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         if self._shut:
-            self._transport.abort()
+            abort(self._transport)
             return
         self._socket = sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)  # a stall shows here, not in the kernel
@@ -162,7 +164,7 @@ class Wire(asyncio.BufferedProtocol):
         self._shut = True
         self._out.clear()
         if self._transport:
-            self._transport.abort()
+            abort(self._transport)
 
     def _acknowledge(self) -> None:
         """Have the kernel acknowledge what arrived at once; Linux forgets this wish, so it is said at each read.

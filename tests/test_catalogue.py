@@ -92,7 +92,7 @@ def test_the_document_says_of_each_point_what_it_is() -> None:
         (Rules(read_only=True), ("read", "read", "denied", "denied")),
         (Rules(allow=("ro", "reset")), ("read", "write", "denied", "call")),
         (Rules(deny=("ro",)), ("read", "read", "call", "denied")),
-        (Rules(allow=("*",), deny=("stop",)), ("read", "write", "denied", "call")),
+        (Rules(allow=("*",), deny=("stop",)), ("read", "write", "denied", "denied")),  # dangerous: not by a star
     ],
 )
 def test_the_document_says_what_may_be_done(rules: Rules, access: tuple[str, ...]) -> None:
@@ -124,7 +124,7 @@ def test_overlays_and_presets_show() -> None:
         (Rules(read_only=True), ("denied", "denied")),
         (Rules(allow=("move",)), ("call", "denied")),
         (Rules(allow=("preset/*",)), ("denied", "denied")),
-        (Rules(allow=("*",), deny=("preset/go",)), ("denied", "call")),
+        (Rules(allow=("*", "erase"), deny=("preset/go",)), ("denied", "call")),
         (Rules(deny=("move",)), ("denied", "denied")),
     ],
 )

@@ -62,7 +62,20 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         ),
         effects="live/voltage and live/current follow the job; data/+/manifest tells of the whole result",
     ),
-    "ost": Instrument("OST observatory", "bridge.simulators.ost", "/", "observatory"),
+    "ost": Instrument(
+        "OST observatory",
+        "bridge.simulators.ost",
+        "/",
+        "observatory",
+        demo={"dry": 180.0},
+        tries=(
+            ("set/MyFocuser/parameters/steps", "1500"),
+            ("call/MyFocuser/actions/autofocus", "{}"),
+            ("call/MyFocuser/actions/abortfocus", "{}"),
+            ("call/MyParkmanager/actions/open", "{}"),
+        ),
+        effects="state/MyFocuser/values and results follow the focus run, event/signal tells of its end",
+    ),
     "zeiss_inspect": Instrument("ZEISS INSPECT", "bridge.simulators.zeiss_inspect", "/", "inspect"),
 }
 

@@ -18,6 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import Event, State
 
+from bridge.tls import abort
 from bridge.websocket.errors import (
     TOO_SLOW,
     ProtocolViolation,
@@ -123,7 +124,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._left = True
         self._cause = self._cause or cause
         if transport := self._transport or self._tcp:
-            transport.abort()
+            abort(transport)
 
     def hold(self) -> None:
         """From a callback: deliver nothing any more, not even the end, until `release`. Reading goes on."""

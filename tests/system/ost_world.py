@@ -13,7 +13,8 @@ from tests.system.mosquitto import HOST, Mosquitto
 from tests.system.observer import Observer
 from tests.system.processes import DEADLINE, Daemon, Simulator, assert_no_faults
 
-CALM = ("--no-alive",)  # nothing changes by itself; jobs stand still at their first step
+USUAL = ["Allsky", "Focuser", "Guider", "Navigator", "Parkmanager", "Planner", "Sequencer"]
+GONE_AFTER = 10.0  # seconds that a removed module is offline
 
 
 class World:
@@ -130,5 +131,20 @@ url = "ws://{HOST}:{self.ost.port}"
         return time.monotonic()
 
     def topics(self, module: str) -> list[str]:
-        """What is retained of this module, below all the device's prefixes, and in Home Assistant's discovery."""
-        return self.observer.topics(f"/{module}")
+        """Where something of this module is retained, in Home Assistant's discovery too."""
+        return self.observer.topics(module)
+
+    def until_right(self, *modules: str) -> None:
+        """Wait until these modules are online, and nothing is left of the others that there are usually."""
+        for module in modules:
+            self.until_module(module, "online")
+
+        def ghosts() -> list[str]:
+            return [topic for name in USUAL if f"My{name}" not in modules for topic in self.topics(f"My{name}")]
+
+        self.observer.until(lambda: not ghosts(), 2 * GONE_AFTER, ghosts)
+
+    @property
+    def links(self) -> list[str]:
+        """The states that the link went through."""
+        return [one.json["state"] for one in self.observer.on("dome/link")]

@@ -87,7 +87,8 @@ def test_a_broker_that_wants_to_know_us_and_is_not_told(authority: Pair, tmp_pat
         with run(tmp_path, port, f'tls = {{ ca = "{authority.certificate}" }}') as daemon:
             waited(lambda: "no connection to the broker" in daemon.log, "the broker's no")
             told = next(line for line in daemon.log.splitlines() if "no connection to the broker" in line)
-            assert "certificate" in told.lower()
+            # Under TLS 1.3 the broker's alert and its reset race; which one is seen first depends on the Python.
+            assert "certificate" in told.lower() or "the peer reset the connection" in told
         assert_no_faults(daemon)
 
 
