@@ -20,7 +20,7 @@ from bridge.commands import Ticket
 from bridge.device import Device
 from bridge.fleet import Fleet
 from bridge.herald import Herald
-from bridge.intake import Clock, Intake
+from bridge.intake import Clock, Intake, Origin
 from bridge.journal import Journal
 from bridge.keeper import keep
 from bridge.memory import Memory
@@ -227,10 +227,11 @@ class Daemon:
 
 
 def _audit(ticket: Ticket, reply: Reply) -> None:
+    asked = [origin.asked for origin in ticket.origins if isinstance(origin, Origin)]
     audit.info(
         "command",
         id=reply.id,
-        key=ticket.point.key,
+        topic=asked[0] if asked else ticket.point.key,
         value=ticket.command.value,
         args=ticket.command.args or None,
         outcome=reply.outcome.value,

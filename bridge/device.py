@@ -235,6 +235,11 @@ class Device:
         ticket.proofs = tuple(self.topics.state(key) for key in ticket.shows)
         return None
 
+    def misplaced(self, verb: str, key: str) -> str | None:
+        """Where a command to this key belongs, if not there; whatever its payload says."""
+        refused = self._admission.refuse(verb, Command("", key)) if key in self.catalogue.points else None
+        return refused.detail if refused is not None and refused.outcome is Outcome.REJECTED else None
+
     def urgent(self, key: str) -> bool:
         point = self.catalogue.points.get(key)
         return point is not None and point.urgent
@@ -249,10 +254,8 @@ class Device:
             if (reason := self.catalogue.missing(ticket.point)) is not None:
                 self.commands.settle(Reply(command.id, Outcome.UNAVAILABLE, reason))
             elif command.expect is not None and not self.values.meets(command.key, command.expect):
-                present, expected = (
-                    payload.json(value).decode() for value in (self.values.value(command.key), command.expect)
-                )
-                detail = f"{command.key} is {present}, not {expected}"
+                present = payload.json(self.values.value(command.key)).decode()
+                detail = f"{command.key} is {present}, not {payload.json(command.expect).decode()}"
                 self.commands.settle(Reply(command.id, Outcome.REJECTED, detail))
             else:
                 carrier.submit(command)

@@ -86,7 +86,8 @@ class Intake:
                 payload.read_set(message.payload) if address.verb == "set" else payload.read_call(message.payload)
             )
         except ValueError as error:
-            self._refuse(origin, payload.id_of(message.payload), Outcome.REJECTED, str(error), clock)
+            detail = device.misplaced(address.verb, address.key) or str(error)
+            self._refuse(origin, payload.id_of(message.payload), Outcome.REJECTED, detail, clock)
             return
         known = None if wish.id is None else self._journal.find_command(wish.id)
         if known is not None:  # behind the first one, which may be on its way over the disk

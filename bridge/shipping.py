@@ -96,6 +96,7 @@ class Shipping:
         await self._acknowledged(topics.manifest(job))
 
     async def _room(self) -> None:
+        await asyncio.sleep(0)  # the window may take many parts: others get turns in between
         while self._outbox.occurrences > AHEAD:  # noqa: ASYNC110  (a lane tells nobody when it empties)
             await asyncio.sleep(0.02)
 

@@ -55,9 +55,7 @@ def client_context(
 
 def abort(transport: asyncio.Transport) -> None:
     """Cut a connection at once, TLS or not; also one that is closing already."""
-    with suppress(
-        AttributeError
-    ):  # Python 3.11.2: closed twice, a TLS transport lacks its protocol
+    with suppress(AttributeError):  # Python 3.11.2: closed twice, a TLS transport lacks its protocol
         transport.abort()
 
 

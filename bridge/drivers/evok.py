@@ -211,7 +211,7 @@ class Evok:
             raise ValueError(f"{key} cannot be pulsed: it is no digital output, relay or LED")
         if known.kind != "do" and not self._durable:
             raise ValueError(
-                f"without a journal on disk (`bridge.state_dir`) nobody would remember to switch {key} off after a crash "
+                f"without a state directory nobody would remember to switch {key} off after a crash "
                 "(`pulse_without_state = true` allows it)"
             )
         if why := self._inventory.boards.silence(known.group):

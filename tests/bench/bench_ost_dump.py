@@ -54,7 +54,7 @@ def many_dumps(world: World) -> None:
 
 
 def dumps(directory: Path) -> None:
-    large = ("--elements", "20000", "--no-alive")
+    large = ("--elements", "20000", "--dry", "0")
     with Evok(directory) as io, World(directory, large, others=evok(io.port)) as world:
         world.until_link("ready", 60.0)
         world.observer.until(lambda: world.observer.document("io/link").get("state") == "ready")
@@ -66,7 +66,8 @@ def dumps(directory: Path) -> None:
             job.result()
         waited(lambda: len(world.observer.on(HEALTH)) > before, "a health document", 70.0)
         lags = [one.json["loop_lag"] for one in world.observer.on(HEALTH)[before:]]
-        print(f"{DUMPS} dumps; loop lag in {len(lags)} health documents: {lags} s")
+        modules = world.observer.document("dome/link")["device"]["modules"]
+        print(f"{DUMPS} dumps of {modules} modules; loop lag in {len(lags)} health documents: {lags} s")
         print(f"{len(taken)} commands beside: median {median(taken):.4f} s, longest {max(taken):.3f} s")
 
 

@@ -134,13 +134,17 @@ url = "ws://{HOST}:{self.ost.port}"
         """Where something of this module is retained, in Home Assistant's discovery too."""
         return self.observer.topics(module)
 
-    def until_right(self, *modules: str) -> None:
-        """Wait until these modules are online, and nothing is left of the others that there are usually."""
+    def until_only(self, *modules: str, beside: str = "nothing") -> None:
+        """Wait until these modules are online, and nothing is left of the others that there are usually.
+
+        Topics with `beside` in them do not count.
+        """
         for module in modules:
             self.until_module(module, "online")
 
         def ghosts() -> list[str]:
-            return [topic for name in USUAL if f"My{name}" not in modules for topic in self.topics(f"My{name}")]
+            others = [f"My{name}" for name in USUAL if f"My{name}" not in modules]
+            return [topic for name in others for topic in self.topics(name) if beside not in topic]
 
         self.observer.until(lambda: not ghosts(), 2 * GONE_AFTER, ghosts)
 
