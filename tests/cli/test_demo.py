@@ -52,7 +52,7 @@ async def test_the_commands_that_it_prints_do_what_they_say() -> None:
     process.send_signal(signal.SIGINT)
     found = await ended(process)
     assert (found.code, found.err) == (0, "")
-    assert re.search("answers: done 5, accepted 2", found.out)
+    assert re.search("answers: done 9, accepted 2", found.out)
 
 
 async def test_a_command_is_done_within_two_seconds() -> None:
