@@ -126,9 +126,7 @@ class Connection:
     def drop(self) -> None:
         """End the TCP connection without a close frame: the client sees code 1006."""
         self._protocol.receive_eof()
-        with contextlib.suppress(
-            AttributeError
-        ):  # Python 3.11.2: TLS, closed twice
+        with contextlib.suppress(AttributeError):  # Python 3.11.2: TLS, closed twice
             self._writer.transport.abort()
 
     # --- faults -------------------------------------------------------------------------------------------------
