@@ -212,8 +212,7 @@ class Daemon:
         if message.retain or message.dup:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
         elif verb == "refresh":
-            for item in [*self.announce(), self.uplink.online]:
-                self.outbox.state(item)
+            self.outbox.restart([*self.announce(), self.uplink.online])  # in order, as on a new connection
             self.intake.tell(message, verb, Outcome.DONE, "announced again")
         else:
             self.intake.tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; try refresh")

@@ -141,11 +141,6 @@ class Uplink:
             self._publisher.flush()
             await asyncio.sleep(0.01)
 
-    async def resubscribe(self) -> None:
-        """The devices changed."""
-        if self.mqtt is not None and self.mqtt.up:
-            await self._subscribe(self.mqtt)
-
     async def _subscribe(self, mqtt: Mqtt) -> None:
         wanted = [
             Filter(self._topics.status, retained=True),

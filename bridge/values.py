@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bridge import payload
@@ -160,9 +160,6 @@ class Values:
     def announce(self) -> Iterator[Publication]:
         """Every value there is, as when it was reported."""
         return (self._publication(shown) for shown in self._shown.values() if shown.at >= 0)
-
-    def views(self) -> Iterable[View]:
-        return (shown.view for shown in self._shown.values())
 
     def _emit(self, shown: Shown, now: float) -> None:
         shown.throttle.published(shown.value, now)

@@ -253,6 +253,7 @@ def in_order(topics: list[str]) -> None:
 
 
 async def test_refresh_announces_everything_in_order(shared: World) -> None:
+    await shared.client.in_order("io")  # what was told before has arrived
     client, since = shared.client, shared.client.mark
     client.publish(f"_bridge/{BRIDGE}/call/refresh")
     await client.until(lambda: client.on(f"_bridge/{BRIDGE}/status", since))
@@ -366,7 +367,8 @@ async def test_3_1_1_has_a_clean_session(alone: Alone) -> None:
 async def test_who_says_that_the_bridge_is_not_online_is_corrected_at_once(said: str, shared: World) -> None:
     client, since = shared.client, shared.client.mark
     client.publish(f"_bridge/{BRIDGE}/status", said, retain=True)
-    await client.until(lambda: len(client.on(f"_bridge/{BRIDGE}/status", since)) == 2)
+    # Two of our subscriptions fit this topic: a broker may deliver it twice, and then it is corrected twice.
+    await client.until(lambda: len(client.on(f"_bridge/{BRIDGE}/status", since)) >= 2)
     assert client.last(f"_bridge/{BRIDGE}/status") == "online"
 
 
