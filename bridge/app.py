@@ -23,6 +23,7 @@ from bridge.herald import Herald
 from bridge.intake import Clock, Intake, Origin
 from bridge.journal import Journal
 from bridge.keeper import keep
+from bridge.kept import Kept
 from bridge.memory import Memory
 from bridge.model import Outcome, Reply
 from bridge.mqtt import Filter, Message
@@ -55,9 +56,11 @@ class Daemon:
         bridge = settings.bridge
         names = [name for name, device in settings.devices.items() if device.enabled]
         self.topics = Topics(bridge.root, bridge.id)
-        self.outbox = Outbox()
         path = None if bridge.state_dir is None else bridge.state_dir / "journal.db"
         self.journal = Journal.open(path, time())
+        kept = Kept(self.journal)
+        self.outbox = Outbox(kept=kept if self.journal.on_disk else None)
+        self.outbox.recall(kept.earlier())
         self.herald = herald = Herald(settings, self.topics, self.outbox, self.journal)
         self.publisher = herald.publisher = Publisher(self.outbox, herald.set_aside, herald.gap)
         self._claims = Claims(self.topics, names)

@@ -93,6 +93,7 @@ def profile(name: str, settings: Settings) -> Profile:
         policies=(bridge.policy, device.policy),
         plain=device.payload == "plain",
         backlog=device.backlog or bridge.backlog,
+        keep_live=bridge.keep_live,
         touches=plugins.load(device.driver).touches,
     )
 

@@ -63,6 +63,7 @@ class Profile:
     policies: tuple[Policy, ...] = ()  # the bridge's, the device's
     plain: bool = False  # bare scalars instead of envelopes
     backlog: int = 32
+    keep_live: bool = False  # live data survives this process until the broker has it
     touches: Callable[[Command], Sequence[Touch]] = lambda command: ()
 
 
@@ -101,7 +102,8 @@ class Device:
         self._carrier: Carrier | None = None
         self.jobs = Jobs(topics, self._tell, remember_job)
         self._now = 0.0
-        self.events = 0
+        self.events = 0  # values that it reported
+        self.heard = 0.0  # seconds since the epoch, of its last event; 0: never
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ class Device:
 
     def report(self, event: Event, now: float, wall: float) -> None:
         """One event of the driver; `now` is the loop's clock, `wall` seconds since the epoch."""
-        self._now = now
+        self._now, self.heard = now, wall
         match event:
             case Update():
                 self.events += 1
@@ -135,7 +137,8 @@ class Device:
             case Job():
                 self.jobs.update(event)
             case Block():
-                self._outbox.occurrence(Publication(self.topics.live(event.job), payload.live_block(event)))
+                block = Publication(self.topics.live(event.job), payload.live_block(event))
+                self._outbox.occurrence(block, durable=self.profile.keep_live)
             case Condition(state, reason):
                 self.enter(self.link.state, wall, reason, state)
             case Ready(info):

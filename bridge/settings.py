@@ -24,13 +24,14 @@ from pydantic_settings import (
 
 from bridge.settings_device import DeviceSettings
 from bridge.settings_errors import SECRET_NAME, Origin, lines
-from bridge.settings_models import BridgeSettings, HomeAssistantSettings, Id, MqttSettings
+from bridge.settings_models import BridgeSettings, HomeAssistantSettings, HttpSettings, Id, MqttSettings
 
 PREFIX = "LAB2MQTT_"
 DOCKER_SECRETS = Path("/run/secrets")
 OTHER_VARIABLES = frozenset({
     "LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO",
     "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7", "LAB2MQTT_INSPECT_SCRIPT", "LAB2MQTT_LONG_TESTS",
+    "LAB2MQTT_PROMETHEUS",
 })  # fmt: skip
 _QUERY = re.compile(r"(?<=[?&])([^=&]*=)[^&]*")  # values in a url may be tokens
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     bridge: BridgeSettings = Field(description="Who this bridge is and what holds for all of its devices")
     mqtt: MqttSettings = Field(default=MqttSettings(), description="The broker")
     home_assistant: HomeAssistantSettings = Field(default=HomeAssistantSettings(), description="Device discovery")
+    http: HttpSettings = Field(default=HttpSettings(), description="Pages for probes and Prometheus")
     devices: dict[Id, DeviceSettings] = Field(default_factory=dict, description="The instruments, by id")
 
     @classmethod

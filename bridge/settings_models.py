@@ -1,4 +1,4 @@
-"""The sections `[bridge]`, `[mqtt]` and `[home_assistant]`: frozen models that refuse what they do not know."""
+"""The sections `[bridge]`, `[mqtt]`, `[home_assistant]` and `[http]`: frozen models that refuse what they do not know."""
 
 from __future__ import annotations
 
@@ -79,6 +79,10 @@ class BridgeSettings(PolicyKeys):
         default=5.0, description="Seconds until a command that was not yet sent has expired"
     )
     backlog: int = Field(default=32, ge=1, le=10_000, description="Commands that may wait per device")
+    keep_live: bool = Field(
+        default=False,
+        description="Live data waits on disk for the broker, as events do (complete results do in any case)",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is logged")
     log_format: Literal["auto", "console", "json", "journal"] = Field(
         default="auto", description="auto: journal under systemd, console on a terminal, else json"
@@ -196,3 +200,13 @@ class HomeAssistantSettings(Section):
         default_factory=lambda data: f"{data.get('prefix', '')}/status",
         description="Where Home Assistant says that it has started; {prefix}/status",
     )
+
+
+class HttpSettings(Section):
+    """`[http]`: pages for probes and Prometheus."""
+
+    enabled: bool = Field(default=False, description="Serve /livez, /readyz and /metrics")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; there is no TLS and no password"
+    )
+    port: int = Field(default=9464, ge=1, le=65535, description="TCP port to listen on")

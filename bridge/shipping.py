@@ -88,9 +88,9 @@ class Shipping:
         for number, part in enumerate(results.parts(stored, limit)):
             await self._room()
             meta = Meta(content_type="application/x-npy")
-            self._outbox.occurrence(Publication(topics.part(job, number), part, meta=meta))
+            self._outbox.occurrence(Publication(topics.part(job, number), part, meta=meta), durable=False)
             self._flush()
-        self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)))
+        self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)), durable=False)
         device.jobs.conclude(job, manifest, told if isinstance(told, dict) else {})
         self._flush()
         await self._acknowledged(topics.manifest(job))

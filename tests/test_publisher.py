@@ -10,7 +10,7 @@ import pytest
 
 from bridge.mqtt import Meta, Mqtt, MqttError, TooLarge
 from bridge.outbox import Outbox, Publication
-from bridge.publisher import OCCURRENCES_AT_ONCE, REFUSED_TOPICS, STRIKES, Publisher
+from bridge.publisher import LATE_AT_ONCE, OCCURRENCES_AT_ONCE, REFUSED_TOPICS, STRIKES, Publisher
 
 
 class Line:
@@ -136,12 +136,46 @@ def test_a_full_window_holds_no_qos_0_state_back() -> None:
 
 def test_occurrences_leave_the_states_a_turn() -> None:
     post = Post()
+    line = post.connect(window=1000)
+    post.outbox.state(state("s"))
     for n in range(OCCURRENCES_AT_ONCE + 10):
         post.outbox.occurrence(event(f"e{n}"))
-    line = post.connect(state("s"), window=1000)
+    post.publisher.flush()
     assert line.topics.index("s") == OCCURRENCES_AT_ONCE
     post.publisher.flush()
     assert post.outbox.occurrences == 0
+
+
+def test_what_waited_for_a_connection_comes_after_what_is_now_a_few_at_a_time() -> None:
+    post = Post()
+    for n in range(LATE_AT_ONCE + 2):
+        post.outbox.occurrence(event(f"late{n}"))
+    line = post.connect(state("s"), window=1000)
+    late = [f"late{n}" for n in range(LATE_AT_ONCE + 2)]
+    assert line.topics == ["s", *late[:LATE_AT_ONCE]]
+    post.outbox.occurrence(event("now"))
+    post.publisher.flush()
+    assert line.topics == ["s", *late[:LATE_AT_ONCE], "now"]
+    post.acknowledge()
+    assert line.topics == ["s", *late[:LATE_AT_ONCE], "now", *late[LATE_AT_ONCE:]]
+    post.acknowledge()
+    assert post.publisher.idle
+
+
+def test_late_ones_keep_their_order_over_lost_connections() -> None:
+    post = Post()
+    names = [f"late{n}" for n in range(2 * LATE_AT_ONCE)]
+    for name in names:
+        post.outbox.occurrence(event(name))
+    post.connect()
+    post.outbox.occurrence(event("now"))
+    post.publisher.flush()
+    post.publisher.detach()
+    post.outbox.occurrence(event("since"))
+    line = post.connect(window=1000)
+    while line.in_flight:
+        post.acknowledge(line.in_flight[0])
+    assert line.topics == [*names, "now", "since"]
 
 
 def test_the_word_of_lost_occurrences_goes_before_what_is_left() -> None:
