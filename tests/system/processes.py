@@ -29,6 +29,7 @@ class Process:
     program: Sequence[str] = (sys.executable,)  # what the arguments are given to, and where it runs
     working_directory = REPOSITORY
     development = True  # Python looks closely, and is slower
+    python_path: Sequence[Path] = (REPOSITORY,)
 
     def __init__(self, name: str, directory: Path, arguments: Sequence[str]) -> None:
         self.name, self._arguments = name, arguments
@@ -65,7 +66,7 @@ class Process:
         """Start; not waited for."""
         assert self._process is None, f"{self.name} runs already"
         environment = {name: text for name, text in os.environ.items() if not name.startswith("LAB2MQTT_")}
-        environment["PYTHONPATH"] = str(REPOSITORY)
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, self.python_path))
         if self.development:
             environment["PYTHONDEVMODE"] = "1"
         with self._log_file.open("ab") as log:
