@@ -35,6 +35,7 @@ def register(commands: Subparsers[argparse.ArgumentParser]) -> None:
         description="Prints the JSON schema of the configuration, with the keys of every installed driver, for "
         "editors that complete and check TOML.",
     )
+    schema.add_argument("--markdown", action="store_true", help="as a page for people (docs/configuration.md)")
     schema.set_defaults(run=_schema)
 
 
@@ -68,13 +69,14 @@ def _check(options: argparse.Namespace) -> int:
 
     settings = read(options)
     print(f"# in effect, digest {settings.digest()}", *toml(settings.masked()), sep="\n")
-    for line in advice(settings, options.config):
+    for line in advice(settings, options.config, options.secrets):
         print(f"warning: {line}", file=sys.stderr)
     return Exit.OK
 
 
 def _schema(options: argparse.Namespace) -> int:
     from bridge import plugins
+    from bridge.settings_reference import reference
     from bridge.settings_schema import schema
 
     models: dict[str, type[BaseModel]] = {}
@@ -83,7 +85,8 @@ def _schema(options: argparse.Namespace) -> int:
             models[name] = plugins.load(name).options
         except plugins.PluginError as error:
             print(f"warning: {error}", file=sys.stderr)
-    print(json.dumps(schema(models), indent=2, ensure_ascii=False))
+    document = schema(models)
+    print(reference(document) if options.markdown else json.dumps(document, indent=2, ensure_ascii=False))
     return Exit.OK
 
 

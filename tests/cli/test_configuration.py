@@ -96,6 +96,7 @@ def test_check_warns_of_what_is_valid_and_unwise(file: Path, capsys: pytest.Capt
         ('[mqtt.tls]\nca = "/no/such/file"', "mqtt.tls.ca: there is no file /no/such/file here"),
         ("[mqtt]\nwill_delay = 30", "mqtt.will_delay is not below mqtt.session_expiry"),
         ('[mqtt]\nhost = "10.0.0.1"', "nothing tells 10.0.0.1 who we are"),
+        ('[http]\nenabled = true\nhost = "0.0.0.0"', "http.host is 0.0.0.0: whoever reaches port 9464 reads it"),
         ("", "no device is configured and enabled"),
     ],
 )
@@ -210,6 +211,20 @@ def test_the_committed_schema_is_current(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["schema"]) == 0
     message = "make it again: lab2mqtt schema > config/lab2mqtt.schema.json"
     assert (CONFIG / "lab2mqtt.schema.json").read_text(encoding="utf-8") == capsys.readouterr().out, message
+
+
+def test_the_committed_reference_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--markdown"]) == 0
+    page = (CONFIG.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == capsys.readouterr().out, "make it again: lab2mqtt schema --markdown > docs/configuration.md"
+
+
+def test_the_reference_names_every_key_with_its_type() -> None:
+    page = (CONFIG.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert "| `port` | integer 1 to 65535 | required |" not in page
+    assert len(rows) > 80
+    assert [row for row in rows if "| any |" in row and "args" not in row] == []
 
 
 def test_a_broken_driver_is_one_line_and_not_in_the_schema(
