@@ -8,50 +8,56 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic, time
 
 import structlog
 
-from bridge import __version__, configured
+from bridge import __version__, configured, log
+from bridge.audit import audit
 from bridge.claims import Claims
 from bridge.commands import Ticket
-from bridge.device import Device
 from bridge.fleet import Fleet
 from bridge.herald import Herald
-from bridge.intake import Clock, Intake, Origin
+from bridge.home_assistant import HomeAssistant, vanished
+from bridge.housekeeping import Housekeeping
+from bridge.http import Server
+from bridge.intake import Clock, Intake
 from bridge.journal import Journal
 from bridge.keeper import keep
 from bridge.kept import Kept
+from bridge.maker import Maker
 from bridge.memory import Memory
 from bridge.model import Outcome, Reply
 from bridge.mqtt import Filter, Message
 from bridge.outbox import Outbox, Publication
+from bridge.progress import Progress
 from bridge.publisher import Publisher
-from bridge.runner import Runner
+from bridge.reconfigure import VERB as RELOAD
+from bridge.reconfigure import Parts, Reconfigure
 from bridge.session import Tools
 from bridge.settings import ConfigurationError, Settings
+from bridge.settings_advice import secrets_of
 from bridge.shipping import Shipping
+from bridge.signs import Picture, Signs
 from bridge.topics import Topics
 from bridge.uplink import Uplink
+from bridge.vitals import Vitals
 from bridge.workers import Workers
 
 PROVED = 5.0  # seconds to wait for the broker's word on who has our devices, before they are started anyway
 DRAIN = 3.0  # seconds, at the end, for what waits to be published
-JOBS = "_jobs/"  # before a device's name: the journal's name for its job documents
-WATCH = 1.0  # seconds between two looks at the journal's state
-HEALTH = 60.0  # seconds between health documents
 ANSWERS = 10_000  # answers waiting at which no more commands are taken
 
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
-audit: structlog.typing.FilteringBoundLogger = structlog.get_logger("bridge.audit")
+logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class Daemon:
     """Made on the running loop; `run` until cancelled. ConfigurationError for what only shows when it is used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Callable[[], Settings] | None = None) -> None:
+        """`read` gives the configuration anew, for a reload."""
         self._settings = settings
         bridge = settings.bridge
         names = [name for name, device in settings.devices.items() if device.enabled]
@@ -74,7 +80,7 @@ class Daemon:
             bridge.response_prefix,
             self._commit,
             herald.refused,
-            _audit,
+            audit,
             self.publisher.flush,
         )
         try:
@@ -82,6 +88,16 @@ class Daemon:
         except ValueError as error:
             raise ConfigurationError([f"mqtt.tls: {error}"]) from None
         self.uplink = herald.uplink = Uplink(connection, self.topics, self._filters, self.publisher, self)
+        self._home_assistant = HomeAssistant(settings.home_assistant, self.topics, self._announce_again)
+        self.housekeeping = Housekeeping(
+            lambda: self._settings,
+            self.topics,
+            self.fleet.devices,
+            connection,
+            self.publisher,
+            lambda: self.uplink.since is not None,
+            vanished,
+        )
         self._workers = Workers()
         self.shipping = Shipping(
             bridge.state_dir,
@@ -92,49 +108,63 @@ class Daemon:
             self.uplink.largest_packet,
             self.publisher.owed,
         )
+        self._vitals = Vitals(lambda: self._settings, herald, self.shipping, lambda: self.signs.stuck)
         memory = Memory(self.journal, self._commit)
-        self._tools = Tools(memory, self._workers.compute, self.shipping.keep, self.publisher.flush)
+        tools = Tools(memory, self._workers.compute, self.shipping.keep, self.publisher.flush)
+        maker = Maker(self.topics, self.outbox, self.journal, tools, self._answer, herald.link_changed)
         for name in names:
-            self._add(name)
+            runner = maker.make(name, settings)
+            maker.restore(runner.device)
+            self.fleet.add(runner.device, runner)
+        self.signs = Signs(self._picture, Progress(self._turns), bridge.state_dir)
+        parts = Parts(
+            self.topics,
+            self._claims,
+            self.fleet,
+            self.housekeeping,
+            maker,
+            self.uplink,
+            self.intake,
+            herald,
+            self.signs,
+        )
+        self._reconfigure = Reconfigure(settings, read, parts, self._apply)
         self._proved = asyncio.Event()
-
-    def _add(self, name: str) -> None:
-        profile, topics = configured.profile(name, self._settings), self.topics.device(name)
-        told = f"{JOBS}{name}"  # no device is called so
-        remember_job = partial(self.journal.remember, told)
-        device = Device(profile, topics, self.outbox, self._answer, self.herald.link_changed, remember_job)
-        device.jobs.restore(self.journal.memory(told))
-        try:
-            runner = Runner(device, self._settings.devices[name], self._tools)
-        except ValueError as error:
-            raise ConfigurationError([f"devices.{name}: {error}"]) from None
-        self.fleet.add(device, runner)
 
     # --- life ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until cancelled: then devices first, what waits, the broker last. A bug in here ends the process."""
-        log.info("started", version=__version__, bridge=self._settings.bridge.id, devices=list(self.fleet.devices))
+        self._apply(self._settings)
+        herald, names = self.herald, list(self.fleet.devices)
+        logger.info("started", version=__version__, bridge=self.topics.bridge, devices=names)
         if self.journal.trouble:
-            log.warning("journal", trouble=self.journal.trouble)
+            logger.warning("journal", trouble=self.journal.trouble)
         if not self.journal.durable:
-            log.warning("no journal on disk (bridge.state_dir): nothing survives a restart")
+            logger.warning("no journal on disk (bridge.state_dir): nothing survives a restart")
         try:
             async with asyncio.TaskGroup() as group:
                 broker = keep(self.uplink.attempt, self.uplink.ended, longest=30.0, brisk=math.inf)
                 group.create_task(broker, name="broker")
-                group.create_task(self._report(), name="health")
+                group.create_task(herald.run(), name="health")
+                group.create_task(self.signs.run(), name="signs")
+                self._reconfigure.open(group)
                 group.create_task(self.shipping.run(), name="shipping")
+                group.create_task(self.housekeeping.run(), name="housekeeping")
+                if (http := self._settings.http).enabled:
+                    told = partial(self.herald.trouble, part="http")
+                    group.create_task(Server(http.host, http.port, self._vitals.pages, told).run(), name="http")
                 try:
                     async with asyncio.timeout(PROVED):
                         await self._proved.wait()
                 except TimeoutError:
-                    log.warning(
+                    logger.warning(
                         "the broker cannot be asked: devices are started without it", reason=self.uplink.reason
                     )
                 self.fleet.open(group)
                 await self._stop_asked()
         finally:
+            self.herald.log_to_mqtt("off")
             self._workers.close()
             self.shipping.close()
             await self.journal.close()
@@ -144,30 +174,42 @@ class Daemon:
             await asyncio.get_running_loop().create_future()
         finally:
             self.uplink.stopping = True
+            self.signs.stopping()
+            self._home_assistant.close()
+            await self._reconfigure.close()
             await self.fleet.close()
             await self.uplink.leave([Publication(self.topics.status, b"offline", retain=True)], DRAIN)
-            log.info("stopped")
+            logger.info("stopped")
 
-    async def _report(self) -> None:
-        told, trouble = monotonic(), self.journal.trouble
-        while True:
-            await asyncio.sleep(WATCH)
-            if self.journal.trouble != trouble:
-                trouble = self.journal.trouble
-                self.herald.tell_health()
-            if monotonic() - told < HEALTH:
-                continue
-            told = monotonic()
-            for device in self.fleet.devices.values():
-                if device.name not in self.fleet.conflicts:
-                    device.refresh_link()
-            self.herald.tell_health()
+    def reload(self) -> None:
+        """Read the configuration again and put into effect what changed; soon."""
+        self._reconfigure.ask()
+
+    def _apply(self, settings: Settings) -> None:
+        """What is in effect from now on, for all that is no device's."""
+        old, new = self._settings.bridge, settings.bridge
+        self._settings, self.intake.expires = settings, new.expires
+        if (old.log_level, old.log_format) != (new.log_level, new.log_format):
+            log.configure(new.log_level, new.log_format)
+        log.hide(secrets_of(settings))
+        self.herald.log_to_mqtt(new.log_to_mqtt)
+
+    def _picture(self) -> Picture:
+        devices = self.fleet.devices.values()
+        ready = sum(device.ready for device in devices)
+        return Picture(len(devices), ready, self.uplink.since is not None)
+
+    def _turns(self) -> dict[str, float]:
+        """When each part does something at the latest, on the loop's clock."""
+        own = {"health": self.herald.turns_at, "broker": self.uplink.turns_at, "journal": self.journal.turns_at}
+        return own | dict(self.fleet.turns())
 
     # --- what the broker's connection asks -------------------------------------------------------------
 
     def _filters(self) -> list[Filter]:
         commands = [Filter(topic) for topic in self.topics.filters(list(self.fleet.devices))]
-        return [*commands, *(Filter(topic, retained=True) for topic in self._claims.filters())]
+        claims = [Filter(topic, retained=True) for topic in self._claims.filters()]
+        return [*commands, *claims, *self.housekeeping.filters(), *self._home_assistant.filters()]
 
     def proved(self) -> None:
         """What the broker kept has been read: it is known who has which device."""
@@ -175,8 +217,15 @@ class Daemon:
         self.fleet.review()
 
     def announce(self) -> Iterator[Publication]:
+        yield from self._home_assistant.announce()
         yield from self.fleet.announce()
+        yield from self.housekeeping.announce()
         yield from self.herald.announce()
+
+    def _announce_again(self) -> None:
+        """In order, as on a new connection."""
+        self.outbox.restart([*self.announce(), self.uplink.online])
+        self.publisher.flush()
 
     def trouble(self, reason: str) -> None:
         self.herald.trouble(reason)
@@ -194,6 +243,9 @@ class Daemon:
         """A command, or news of other bridges."""
         address = self.topics.parse(message.topic)
         if address is None:
+            if self._home_assistant.heard(message):
+                return
+            self.housekeeping.heard(message)
             if self._claims.heard(message.topic, message.payload) and self._proved.is_set():
                 self.fleet.review()
             return
@@ -214,11 +266,13 @@ class Daemon:
             return  # somebody clears one
         if message.retain or message.dup:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
+        elif verb == RELOAD:
+            self._reconfigure.ask(message)
         elif verb == "refresh":
-            self.outbox.restart([*self.announce(), self.uplink.online])  # in order, as on a new connection
+            self._announce_again()
             self.intake.tell(message, verb, Outcome.DONE, "announced again")
         else:
-            self.intake.tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; try refresh")
+            self.intake.tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; there are {RELOAD} and refresh")
 
     def _answer(self, ticket: Ticket, reply: Reply) -> None:
         self.intake.answer(ticket, reply, time(), ticket.proofs)
@@ -226,16 +280,3 @@ class Daemon:
     def _commit(self) -> asyncio.Task[bool] | None:
         """What was written to the journal so far is on disk when this is done; None: there is no disk."""
         return asyncio.ensure_future(self.journal.flush()) if self.journal.on_disk else None
-
-
-def _audit(ticket: Ticket, reply: Reply) -> None:
-    asked = [origin.asked for origin in ticket.origins if isinstance(origin, Origin)]
-    audit.info(
-        "command",
-        id=reply.id,
-        topic=asked[0] if asked else ticket.point.key,
-        value=ticket.command.value,
-        args=ticket.command.args or None,
-        outcome=reply.outcome.value,
-        detail=reply.detail,
-    )

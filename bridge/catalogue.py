@@ -8,13 +8,15 @@ from msgspec import Struct
 
 from bridge import payload
 from bridge.access import Rules, forbidden
+from bridge.ghosts import Ghosts
 from bridge.model import WRITTEN, Argument, Category, Declared, GroupState, GroupStatus, Kind, Point, Policy
 from bridge.outbox import Publication
 from bridge.overlay import PRESET, Overlay, Preset, View, preset_points, view
 from bridge.topics import DeviceTopics
-from bridge.values import Values
+from bridge.values import VALUED, Values
 
 UNHEARD = "the device does not report it any more"
+OFFLINE = GroupState.OFFLINE.encode()
 
 
 class _Entry(Struct, omit_defaults=True):
@@ -39,6 +41,7 @@ class _Document(Struct, omit_defaults=True):
     group: str
     points: Mapping[str, _Entry]
     name: str = ""
+    former: Mapping[str, str] = {}  # kinds by key: not declared any more, and not yet cleared
 
 
 class Catalogue:
@@ -51,14 +54,17 @@ class Catalogue:
         overlays: Mapping[str, Overlay],
         presets: Mapping[str, Preset],
         defaults: tuple[Policy, ...],
+        changed: Callable[[str], None] = lambda group: None,
     ) -> None:
         self._topics, self._values, self._publish = topics, values, publish
         self._rules, self._overlays, self._presets, self._defaults = rules, overlays, presets, defaults
+        self._changed = changed  # told of groups that were declared, renamed, or are gone
         self._views: dict[str, View] = {}
         self.points: dict[str, Point] = {}  # as users see them
         self._groups: dict[str, dict[str, Point]] = {}  # as the driver declared them
         self._status: dict[str, GroupStatus] = {}
         self._declared: set[str] = set()  # groups told of on this connection
+        self.ghosts = Ghosts()
 
     def view(self, key: str) -> View | None:
         return self._views.get(key)
@@ -76,6 +82,15 @@ class Catalogue:
             return f"{point.key} is not there any more"
         return self.offline(point.group)
 
+    def known(self, group: str) -> bool:
+        """It was declared in this life, and is not gone."""
+        return group in self._groups
+
+    def members(self, group: str) -> Iterator[tuple[View, str]]:
+        """The points of a group as users see them, each with its access, as in the documents."""
+        for key in self._groups.get(group, {}):
+            yield self._views[key], self._access(self.points[key])
+
     def begin(self) -> None:
         """A new connection: what it does not declare is not there any more."""
         self._declared.clear()
@@ -83,32 +98,46 @@ class Catalogue:
     def unheard(self) -> Iterator[GroupStatus]:
         """Groups of earlier connections that this one did not declare."""
         for group in [group for group in self._groups if group and group not in self._declared]:
-            yield GroupStatus(group, GroupState.OFFLINE, UNHEARD, self._name(group))
+            self.ghosts.missed(group, self._kinds(self._groups[group]))
+            yield GroupStatus(group, GroupState.OFFLINE, UNHEARD, self.name(group))
 
     def declare(self, event: Declared) -> None:
         group = event.group
+        changed = group in self._declared  # on this connection: what is missing now, the driver says is gone
         self._declared.add(group)
         points = [*event.points, *preset_points(self._presets, event.points)]
         new = {point.key: point for point in points}
         old = self._groups.get(group, {})
+        untold = group in self._status and not self._told(group)
+        for key, kind in self.ghosts.declared(group, new.keys()).items():
+            if kind in VALUED and new[key].kind not in VALUED:
+                self._publish(Publication(self._topics.state(key), b"", retain=True))
         if new == old and group in self._groups:
             self._heard(group)
             return
         self._groups[group] = new
-        for key in old.keys() - new.keys():
-            self._remove(key)
+        if untold:
+            self._publish(self._status_of(group))
+        left = {key: point for key, point in old.items() if key not in new}
+        if changed:
+            self.ghosts.cleared(group, left)
+        else:
+            self.ghosts.missed(group, self._kinds(left))
+        for key in left:
+            self._remove(key, clear=changed)
         for point in points:
             shown = view(point, self._overlays, self._defaults)
             self._views[point.key], self.points[point.key] = shown, shown.point
             self._values.declare(shown)
         self._publish(self._document(group))
+        self._changed(group)
         self._heard(group)
 
     def _heard(self, group: str) -> None:
         """A group that is declared is there, unless its driver says otherwise."""
         status = self._status.get(group)
         if group and (status is None or status.reason == UNHEARD):
-            self.enter(GroupStatus(group, GroupState.ONLINE, name=self._name(group)))
+            self.enter(GroupStatus(group, GroupState.ONLINE, name=self.name(group)))
 
     def enter(self, status: GroupStatus) -> bool:
         """A group's status; True when it changed. A group that is gone takes its points along."""
@@ -121,40 +150,107 @@ class Catalogue:
             return False
         if old is not None and old.name != status.name and status.group in self._groups:
             self._publish(self._document(status.group))
+            self._changed(status.group)
         self._publish(self._status_of(status.group))
         return old is None or old.state is not status.state
 
     def _forget(self, group: str) -> None:
         for key in self._groups.pop(group, {}):
             self._remove(key)
+        for key in self.ghosts.forget(group):
+            self._clear(key)
+        self.ghosts.cleared(group, None)
         self._status.pop(group, None)
-        for topic in (self._topics.points(group), self._topics.status(group)):
-            self._publish(Publication(topic, b"", retain=True))
+        self._clear_group(group)
+        self._changed(group)
 
-    def _remove(self, key: str) -> None:
+    def _clear_group(self, group: str) -> None:
+        if group:
+            self._publish(Publication(self._topics.status(group), b"", retain=True))
+        self._publish(Publication(self._topics.points(group), b"", retain=True))  # last: it lists what to clear
+
+    def _remove(self, key: str, *, clear: bool = True) -> None:
         if any(key in points for points in self._groups.values()):
             return  # it moved to another group
         self._views.pop(key, None)
         self.points.pop(key, None)
-        self._values.drop(key)
+        self._values.drop(key, clear=clear)
+
+    def _clear(self, key: str) -> None:
+        """What an earlier life or connection left of a point."""
+        if key not in self.points:
+            self._publish(Publication(self._topics.state(key), b"", retain=True))
+
+    # --- what was there before ---------------------------------------------------------------------
+
+    def _kinds(self, points: Mapping[str, Point]) -> dict[str, str]:
+        return {key: point.kind.value for key, point in points.items()}
+
+    def found(self, group: str, kinds: Mapping[str, str]) -> None:
+        """What the broker keeps of an earlier life. What is not there now is offline, whatever was said of it."""
+        declared = self._groups.get(group, {})
+        for key in kinds:
+            if self.ghosts.was_cleared(group, key):  # when there was no broker, or before it fell back in time
+                self._clear(key)
+        if self.ghosts.was_cleared(group):
+            self._clear_group(group)
+            return
+        missed = {key: kind for key, kind in kinds.items() if key not in declared}
+        missed = {key: kind for key, kind in missed.items() if not self.ghosts.was_cleared(group, key)}
+        if missed or group not in self._groups:
+            self.ghosts.missed(group, missed)
+        if group and group not in self._groups and group not in self._status:
+            self._publish(Publication(self._topics.status(group), OFFLINE, retain=True))
+
+    def inventory(self) -> dict[str, Mapping[str, str]]:
+        """The device is there and has told all that it has: clear what was absent twice; kinds by group and key.
+
+        A board that is offline may be why others are not told of, and nothing is known of its own points.
+        """
+        cleared: dict[str, Mapping[str, str]] = {}
+        status = self._status.values()
+        whole = all(one.state is GroupState.ONLINE or one.reason == UNHEARD for one in status)
+        for group in list(self.ghosts) if self._declared else []:
+            known = self._status.get(group)
+            if group in self._declared:
+                vanished = self.ghosts.absent_keys(group) if self.offline(group) is None else []
+                if vanished:
+                    cleared[group] = self.ghosts.forget(group, vanished)
+                    self.ghosts.cleared(group, vanished)
+                    for key in vanished:
+                        self._clear(key)
+                    self._publish(self._document(group))
+            elif whole and (known is None or known.reason == UNHEARD) and self.ghosts.absent_group(group):
+                cleared[group] = self.ghosts.of(group)
+                self._forget(group)
+        return cleared
 
     def statuses(self) -> Iterator[Publication]:
-        return (self._status_of(group) for group in self._status)
+        yield from (self._status_of(group) for group in self._status)
+        for group in self.ghosts:
+            if group and group not in self._status:
+                yield Publication(self._topics.status(group), OFFLINE, retain=True)
 
     def documents(self) -> Iterator[Publication]:
         return (self._document(group) for group in self._groups)
 
     def _status_of(self, group: str) -> Publication:
-        state = self._status[group].state
+        state = self._status[group].state if self._told(group) else GroupState.OFFLINE
         return Publication(self._topics.status(group), state.encode(), retain=True)
 
-    def _name(self, group: str) -> str:
+    def _told(self, group: str) -> bool:
+        """No: it had points in an earlier life, and its driver names it but knows none: they are not available."""
+        return group in self._groups or group not in self.ghosts
+
+    def name(self, group: str) -> str:
+        """As a person calls it; "" when nobody said."""
         status = self._status.get(group)
         return status.name if status is not None else ""
 
     def _document(self, group: str) -> Publication:
         entries = {key: self._entry(self.points[key]) for key in self._groups[group]}
-        document = _Document(group, entries, self._name(group))
+        former = {key: kind for key, kind in self.ghosts.of(group).items() if key not in entries}
+        document = _Document(group, entries, self.name(group), former)
         return Publication(self._topics.points(group), payload.json(document), retain=True)
 
     def _entry(self, point: Point) -> _Entry:

@@ -25,6 +25,13 @@ class Claims:
         self._owner: dict[str, str] = {}  # device -> bridge that its retained link names
         self._online: set[str] = set()  # bridges whose status says so
 
+    def add(self, device: str) -> None:
+        self._links[self._topics.device(device).link] = device
+
+    def remove(self, device: str) -> None:
+        self._links.pop(self._topics.device(device).link, None)
+        self._owner.pop(device, None)
+
     def filters(self) -> list[str]:
         return [*self._links, self._topics.status_of("+")]
 

@@ -130,6 +130,13 @@ class Commands:
         """What the next driver must settle."""
         return [ticket.command for ticket in self._open.values() if ticket.held]
 
+    def abandon(self, reason: str) -> None:
+        """No more is given to the driver: those that wait are answered, those under way go on."""
+        self._urgent.clear()
+        self._waiting.clear()
+        for ticket in [t for t in self._open.values() if t.stage is Stage.WAITING]:
+            self._end(ticket, Reply(ticket.command.id, Outcome.UNAVAILABLE, f"not sent: {reason}"))
+
     def lose(self, reason: str, *, keep_held: bool = True) -> None:
         """The connection is gone: nobody waits any more, but for what is held."""
         self._urgent.clear()

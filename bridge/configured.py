@@ -14,9 +14,12 @@ from bridge.plugins import AnyPlugin
 from bridge.settings import Settings
 from bridge.settings_device import DeviceSettings, PointSettings
 from bridge.settings_models import DeviceTlsSettings, TlsSettings
+from bridge.showcase import HIDDEN, Presentation
 from bridge.tls import client_context
 from bridge.topics import Topics
 from bridge.websocket import Target
+
+LARGEST_DOCUMENT = 16 << 20  # bytes: our own lists of points are read back; those of a large observatory are long
 
 
 def broker(settings: Settings, topics: Topics) -> ConnectionSettings:
@@ -34,6 +37,7 @@ def broker(settings: Settings, topics: Topics) -> ConnectionSettings:
         keepalive=mqtt.keepalive,
         session_expiry=mqtt.session_expiry,
         receive_maximum=mqtt.receive_maximum,
+        packet_limit=LARGEST_DOCUMENT,
         timeout=mqtt.timeout,
     )
 
@@ -94,7 +98,22 @@ def profile(name: str, settings: Settings) -> Profile:
         plain=device.payload == "plain",
         backlog=device.backlog or bridge.backlog,
         keep_live=bridge.keep_live,
+        presentation=_presentation(name, settings),
         touches=plugins.load(device.driver).touches,
+    )
+
+
+def _presentation(name: str, settings: Settings) -> Presentation:
+    shown, device = settings.home_assistant, settings.devices[name]
+    if not shown.discovery:
+        return HIDDEN
+    return Presentation(
+        shown.prefix,
+        settings.bridge.root,
+        settings.bridge.id,
+        device.name or name,
+        device.area,
+        device.payload == "plain",
     )
 
 

@@ -34,10 +34,11 @@ from bridge.model import (
     Ready,
     Reply,
     Update,
-    point_key,
 )
+from bridge.occurrences import Occurrences
 from bridge.outbox import Outbox, Publication
 from bridge.overlay import Overlay, Preset, View
+from bridge.showcase import HIDDEN, Presentation, Showcase
 from bridge.topics import DeviceTopics
 from bridge.values import Values
 
@@ -64,6 +65,7 @@ class Profile:
     plain: bool = False  # bare scalars instead of envelopes
     backlog: int = 32
     keep_live: bool = False  # live data survives this process until the broker has it
+    presentation: Presentation = HIDDEN  # in Home Assistant
     touches: Callable[[Command], Sequence[Touch]] = lambda command: ()
 
 
@@ -85,6 +87,7 @@ class Device:
         self.profile, self.topics, self._outbox = profile, topics, outbox
         self._answer_out, self._changed = answer, changed
         self.silent = False  # another bridge has this device, and its word holds
+        self.leaving = ""  # why it ends: no command is taken any more
         self.link = Link(profile.bridge, since=time())
         self.values = Values(topics, self._tell, profile.plain)
         self.catalogue = Catalogue(
@@ -95,6 +98,11 @@ class Device:
             profile.overlays,
             profile.presets,
             profile.policies,
+            lambda group: self.showcase.note(group),  # noqa: PLW0108  (which is made after the catalogue)
+        )
+        self.occurrences = Occurrences(topics, outbox, keep_live=profile.keep_live)
+        self.showcase = Showcase(
+            profile.name, topics, profile.presentation, self.catalogue, self._tell, self.occurrences
         )
         self._admission = Admission(topics, self.catalogue, profile.rules, profile.presets, profile.touches)
         self.commands = Commands(self._answer, profile.backlog)
@@ -128,31 +136,23 @@ class Device:
                 self.catalogue.declare(event)
             case GroupStatus():
                 if self.catalogue.enter(event):
-                    self._happened(
-                        Happened("group", {"group": event.group, "state": event.state, "reason": event.reason}),
-                        wall,
-                    )
+                    told = {"group": event.group, "state": event.state, "reason": event.reason}
+                    self.occurrences.happened(Happened("group", told), wall)
             case Happened():
-                self._happened(event, wall)
+                self.occurrences.happened(event, wall)
             case Job():
                 self.jobs.update(event)
             case Block():
-                block = Publication(self.topics.live(event.job), payload.live_block(event))
-                self._outbox.occurrence(block, durable=self.profile.keep_live)
+                self.occurrences.measured(event)
             case Condition(state, reason):
                 self.enter(self.link.state, wall, reason, state)
             case Ready(info):
                 self.link.info = info
+                self.showcase.informed(info)
                 for status in self.catalogue.unheard():
                     self.catalogue.enter(status)
                 kept = (self.link.reason, self.link.shown) if self.link.shown else ("", "")
                 self.enter(State.READY, wall, *kept)  # a condition that the driver told of holds on
-
-    def _happened(self, event: Happened, wall: float) -> None:
-        data = {"event_type": event.name, "time": payload.timestamp(wall), **event.data}
-        self._outbox.occurrence(
-            Publication(self.topics.event(event.key or point_key(event.name)), payload.json(data))
-        )
 
     def _tell(self, item: Publication) -> None:
         if not self.silent:
@@ -179,16 +179,24 @@ class Device:
             self._tell(self._status())
             self._changed(self)
 
+    def leave(self, reason: str) -> None:
+        """It ends soon: nothing more is sent, and what is under way gets a moment."""
+        self.leaving = reason
+        self.commands.abandon(reason)
+
     def lose(self, reason: str, *, for_good: bool = False) -> None:
         """The connection is gone: settle what nobody will answer now."""
         self._carrier = None
         self.commands.lose(reason, keep_held=not for_good)
+        if for_good:
+            self.occurrences.release()
 
     def announce(self) -> Iterator[Publication]:
         """All that is retained, in the order of the contract."""
         yield self._status()
         yield from self.catalogue.statuses()
         yield self._link()
+        yield from self.showcase.announce()
         yield from self.catalogue.documents()
         yield from self.jobs.documents()
         yield from self.values.announce()
@@ -210,8 +218,8 @@ class Device:
         self._now = now
         view = self.catalogue.view(command.key)
         ticket = Ticket(command, view.point if view else _nowhere(verb, command.key), wall, origins=[origin])
-        if not self.ready or self._carrier is None:
-            detail = f"{self.name} is {self.link.shown or self.link.state}: {self.link.reason}"
+        if self.leaving or not self.ready or self._carrier is None:
+            detail = self.leaving or f"{self.name} is {self.link.shown or self.link.state}: {self.link.reason}"
             refused: Reply | None = Reply(command.id, Outcome.UNAVAILABLE, detail)
         elif command.id in self.commands:
             refused = Reply(command.id, Outcome.REJECTED, "a command with this id is under way")
@@ -277,12 +285,14 @@ class Device:
     @property
     def due(self) -> float:
         """When `tick` has something to do next, on the loop's clock."""
-        return min(self.values.due, self.commands.due)
+        return min(self.values.due, self.commands.due, self.showcase.due, self.occurrences.due)
 
     def tick(self, now: float) -> None:
         self._now = now
         self.values.tick(now)
         self.commands.expire(now)
+        self.showcase.tick(now)
+        self.occurrences.tick(now)
 
 
 def _nowhere(verb: str, key: str) -> Point:

@@ -43,8 +43,9 @@ def memory() -> int:
     return pages * _PAGE
 
 
-def info(version: str, drivers: list[str], devices: Mapping[str, Json], digest: str) -> bytes:
-    """The retained document under `info`."""
-    return payload.json(
-        {"version": version, "schema": 1, "drivers": drivers, "devices": devices, "configuration": digest}
-    )
+def info(
+    version: str, drivers: list[str], devices: Mapping[str, Json], digest: str, needs_restart: Json = None
+) -> bytes:
+    """The retained document under `info`; `needs_restart` stands there while it holds something."""
+    document = {"version": version, "schema": 1, "drivers": drivers, "devices": devices, "configuration": digest}
+    return payload.json(document | ({"needs_restart": needs_restart} if needs_restart else {}))

@@ -20,13 +20,16 @@ from bridge import payload
 from bridge.commands import Ticket
 from bridge.device import Device
 from bridge.journal import Journal, digest
-from bridge.model import Command, Kind, Outcome, Point, Reply
+from bridge.metrics import Histogram
+from bridge.model import Command, Json, Kind, Outcome, Point, Reply
 from bridge.mqtt import Message, Meta
 from bridge.outbox import Outbox, Publication
 from bridge.payload import Times, Wish
 from bridge.topics import Address, Topics
 from bridge.turns import Turns
 
+BRIDGE = "_bridge"  # who was asked, if it is no device
+DURATIONS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0)  # seconds
 CLOCKS_APART = 30.0  # seconds; a `sent` further off means that one of the clocks is wrong
 
 
@@ -38,6 +41,7 @@ class Origin(Struct, frozen=True):
     action: bool
     asked: str  # the topic of the command
     remembered: bool = False  # its id is in the journal
+    device: str = BRIDGE  # who was asked
 
 
 class Clock(Struct, frozen=True):
@@ -65,10 +69,12 @@ class Intake:
         flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._topics, self._devices, self._journal, self._outbox = topics, devices, journal, outbox
-        self._expires, self._prefix = expires, response_prefix
+        self.expires, self._prefix = expires, response_prefix
         self._commit, self._notice, self._audit, self._flush = commit, notice, audit, flush
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)  # of each device
         self.outcomes: Counter[Outcome] = Counter()
+        self.answers: Counter[tuple[str, Outcome]] = Counter()  # the same by who was asked
+        self.durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(DURATIONS))
 
     def receive(self, message: Message, address: Address, clock: Clock) -> None:
         """One message on `set` or `call` of a device."""
@@ -135,7 +141,7 @@ class Intake:
         if wish.expires is not None:
             return wish.expires
         point = device.catalogue.points.get(address.key)
-        return self._expires if point is None or point.expires is None else point.expires
+        return self.expires if point is None or point.expires is None else point.expires
 
     @staticmethod
     def _deadline(wish: Wish, remaining: int | None, limit: float, clock: Clock) -> float:
@@ -187,21 +193,25 @@ class Intake:
                 "response_topic", f"no answer is given on the response topic {asked[:256]!r}", message.topic
             )
             asked = None
-        return Origin(asked or topic, message.meta.correlation, address.verb == "call", message.topic)
+        device = address.device or BRIDGE
+        call = address.verb == "call"
+        return Origin(asked or topic, message.meta.correlation, call, message.topic, device=device)
 
     # --- answers -------------------------------------------------------------------------------------
 
-    def _refuse(self, origin: Origin, id_: str, outcome: Outcome, detail: str, clock: Clock) -> None:
+    def _refuse(
+        self, origin: Origin, id_: str, outcome: Outcome, detail: str, clock: Clock, data: Json = None
+    ) -> None:
         """An answer to what never became a command of a device."""
-        reply = Reply(id_ or secrets.token_hex(8), outcome, detail)
+        reply = Reply(id_ or secrets.token_hex(8), outcome, detail, data)
         self._audit(Ticket(Command(reply.id, origin.asked), Point(origin.asked, Kind.TEXT, ""), clock.wall), reply)
         self._tell(origin, reply, Times(payload.timestamp(clock.wall), None, payload.timestamp(clock.wall)), ())
 
-    def tell(self, message: Message, verb: str, outcome: Outcome, detail: str) -> None:
-        """The answer to a call of the bridge itself, which is done or refused at once."""
+    def tell(self, message: Message, verb: str, outcome: Outcome, detail: str, data: Json = None) -> None:
+        """The answer to a call of the bridge itself."""
         origin = self._origin(message, Address("call", None, verb))
         clock = Clock(monotonic(), time(), 0.0)
-        self._refuse(origin, payload.id_of(message.payload), outcome, detail, clock)
+        self._refuse(origin, payload.id_of(message.payload), outcome, detail, clock, data)
 
     def answer(self, ticket: Ticket, reply: Reply, wall: float, after: tuple[str, ...]) -> None:
         """What a device says of a command."""
@@ -214,9 +224,12 @@ class Intake:
         for origin in ticket.origins:
             if isinstance(origin, Origin):
                 self._tell(origin, reply, times, after)
+                if reply.outcome.final:
+                    self.durations[origin.device].observe(max(0.0, wall - ticket.received))
 
     def _tell(self, origin: Origin, reply: Reply, times: Times, after: tuple[str, ...]) -> None:
         self.outcomes[reply.outcome] += 1
+        self.answers[origin.device, reply.outcome] += 1
         text = payload.answer(reply, action=origin.action, times=times)
         if origin.remembered:
             self._journal.answer_command(reply.id, msgspec.json.decode(text), time(), final=reply.outcome.final)

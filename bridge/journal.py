@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,6 +125,11 @@ class Journal:
     def failures(self) -> int:
         """How often the disk refused a transaction."""
         return 0 if self._writer is None else self._writer.failures
+
+    @property
+    def turns_at(self) -> float:
+        """For bridge.progress: when the thread that writes does something at the latest, on the loop's clock."""
+        return math.inf if self._writer is None else self._writer.turns_at
 
     # --- waiting for the disk --------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ held while the disk works.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import structlog
 
@@ -20,6 +22,7 @@ from bridge.journal_file import Batch, Contents, JournalFile, UnreadableError, o
 GROUP_SECONDS = 0.05  # a change waits this long for others to share its transaction,
 GROUP_ENTRIES = 256  # or until there are so many
 RETRY_SECONDS = 5.0  # after the disk failed
+PATIENCE = 60.0  # seconds: a disk that neither writes nor fails for so long hangs
 # ValueError: a text that is no UTF-8. It cannot be written, and that must not stop the thread.
 _FAILURES = (sqlite3.Error, OSError, UnreadableError, ValueError)
 
@@ -43,6 +46,7 @@ class Writer:
         self._next = _promise()  # of this batch: True when it is on disk, False when in memory only
         self._last = _known(True)  # of the batch before it
         self._hurry = self._closing = False
+        self._writing_since = math.inf  # on the loop's clock
         self._ended = _promise()
         threading.Thread(target=self._run, name="journal", daemon=True).start()
 
@@ -74,6 +78,12 @@ class Writer:
             self._changed.notify()
         return self._ended
 
+    @property
+    def turns_at(self) -> float:
+        """When a write under way is over at the latest; long ago if the thread ended by a fault of ours."""
+        ended = self._ended.done() and not self._closing
+        return -math.inf if ended else self._writing_since + PATIENCE
+
     # --- the thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -97,7 +107,9 @@ class Writer:
             promise = self._last = self._next
             self._next = _promise()
             closing = self._closing
+        self._writing_since = monotonic()
         promise.set_result(self._write(batch))
+        self._writing_since = math.inf
         return closing
 
     def _due(self) -> bool:

@@ -44,6 +44,7 @@ class Link(Struct):
     next_try: float | None = None  # seconds since the epoch
     round_trip: float | None = None  # seconds, of the last ping
     queue: int = 0  # commands waiting
+    times_ready: int = 0
     info: Mapping[str, Json] = {}  # what the device said it is
 
     def enter(
@@ -53,6 +54,7 @@ class Link(Struct):
             self.attempt += 1
         if state is State.READY:
             self.attempt = 0
+            self.times_ready += self.state is not State.READY
         if state is State.OFFLINE:
             self.round_trip = None
         if state is not self.state or shown != self.shown:

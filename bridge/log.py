@@ -6,16 +6,20 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Literal, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from bridge.log_limits import Repeats
+
 Form = Literal["auto", "console", "json", "journal"]
 
 MASK = "***"
+SHORTEST = 5  # characters of a secret that is masked wherever it stands
+_hidden: re.Pattern[str] | None = None
 _SECRET_KEY = re.compile(
     r"passw|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
 )
@@ -38,6 +42,7 @@ def configure(
     if form == "auto":
         form = suitable(stream, os.environ if environ is None else environ)
     handler = logging.StreamHandler(stream)
+    handler.addFilter(Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(form),
@@ -73,8 +78,26 @@ def suitable(stream: TextIO, environ: Mapping[str, str]) -> Form:
     return "console" if stream.isatty() else "json"
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """These are masked wherever they stand in a line, until others are given. Short ones would mask words."""
+    global _hidden  # noqa: PLW0603  (there is one log, and what it must not tell)
+    forms = sorted({re.escape(secret) for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
+    _hidden = re.compile("|".join(forms)) if forms else None
+
+
+def sum_up() -> None:
+    """Tell of lines that were held back and are not repeated any more. To be called every few seconds."""
+    for handler in logging.getLogger().handlers:
+        for limit in handler.filters:
+            if isinstance(limit, Repeats):
+                for record in limit.due():
+                    handler.acquire()  # as `handle` does, which would ask the filter again
+                    handler.emit(record)
+                    handler.release()
+
+
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Mask what is called like a secret, and user and password in any URL."""
+    """Mask what is called like a secret or is one that is known, and user and password in any URL."""
     return {key: _masked(key, value) for key, value in event.items()}
 
 
@@ -83,6 +106,7 @@ def _masked(key: object, value: object) -> object:
         return MASK
     match value:
         case str():
+            value = value if _hidden is None else _hidden.sub(MASK, value)
             return _URL_USER.sub(MASK, value) if "@" in value else value
         case Mapping():
             return {name: _masked(name, item) for name, item in value.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from time import time
+import math
+from time import monotonic, time
 
 import structlog
 
@@ -31,15 +32,28 @@ class Runner:
         self._redaction = Redaction(secret.get_secret_value() for secret in secrets if secret is not None)
         self._session: Session | None = None
         self._log = log.bind(device=device.name)
+        self._connect_by = self._retry_at = math.inf
         self.connections = 0
         self.bugs = 0
 
     async def run(self) -> None:
         """For ever; cancellation ends it, and then the device is offline and its commands are answered."""
+        structlog.contextvars.bind_contextvars(device=self.device.name)  # on every line of this task
         await keep(self._attempt, self._ended)
+
+    @property
+    def turns_at(self) -> float:
+        """When it does something at the latest, on the loop's clock: for bridge.progress."""
+        match self.device.link.state:
+            case State.CONNECTING:
+                return self._connect_by
+            case State.OFFLINE:
+                return self._retry_at
+        return math.inf if self._session is None else self._session.rings_at
 
     async def _attempt(self) -> None:
         self.connections += 1
+        self._connect_by, self._retry_at = monotonic() + 2 * self._target.open_timeout, math.inf
         self._session = Session(
             self.device,
             self._plugin,
@@ -53,6 +67,7 @@ class Runner:
     def _ended(self, end: End) -> None:
         """Say why, and when the next try is: on the link, as an event, and once in the log."""
         reason, wall = explain(end.error), time()
+        self._retry_at = monotonic() + end.wait
         kind = trouble(end.error)
         known = self._plugin.explain.get(kind) if kind is not None else None
         if known is not None:

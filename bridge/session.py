@@ -73,7 +73,7 @@ class Session:
         self._later: deque[Effect] = deque()  # effects of a long step, performed in slices
         self._greet_by = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = math.inf
+        self.rings_at = math.inf
         self.recent = Recent(RECENT)
 
     async def run(self) -> None:
@@ -94,7 +94,7 @@ class Session:
             self._leave(explain(error))
             raise error
         except asyncio.CancelledError:
-            self._leave("this bridge is stopping")
+            self._leave(device.leaving or "this bridge is stopping")
             raise
         finally:
             await self._socket.close()
@@ -270,15 +270,15 @@ class Session:
 
     def _ring_at(self, due: float) -> None:
         """Ring then at the latest. One timer for all that is due: it may ring early, never late."""
-        if due < self._rings_at and not self._ended.done():
+        if due < self.rings_at and not self._ended.done():
             due = max(due, monotonic() + SOONEST)
             if self._timer is not None:
                 self._timer.cancel()
-            self._rings_at = due
+            self.rings_at = due
             self._timer = asyncio.get_running_loop().call_at(due, self._ring)
 
     def _ring(self) -> None:
-        self._timer, self._rings_at = None, math.inf
+        self._timer, self.rings_at = None, math.inf
         self._drive(self._wake)
         self._ring_at(min(self._pings.due, self._deadline))
 

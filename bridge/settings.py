@@ -31,7 +31,9 @@ DOCKER_SECRETS = Path("/run/secrets")
 OTHER_VARIABLES = frozenset({
     "LAB2MQTT_SECRETS_DIR", "LAB2MQTT_VENV", "LAB2MQTT_REQUIRE_MOSQUITTO",
     "LAB2MQTT_ZAHNER_LINK_12", "LAB2MQTT_ZAHNER_LINK_7", "LAB2MQTT_INSPECT_SCRIPT", "LAB2MQTT_LONG_TESTS",
-    "LAB2MQTT_PROMETHEUS",
+    "LAB2MQTT_PROMETHEUS", "LAB2MQTT_NSPAWN_ROOT", "LAB2MQTT_WHEELS",
+    "LAB2MQTT_DOCKER", "LAB2MQTT_DOCKER_IMAGE", "LAB2MQTT_DOCKER_COMPOSE",
+    "LAB2MQTT_HA_URL", "LAB2MQTT_HA_TOKEN_FILE", "LAB2MQTT_HA_BROKER_PORT", "LAB2MQTT_HA_RESTART",
 })  # fmt: skip
 _QUERY = re.compile(r"(?<=[?&])([^=&]*=)[^&]*")  # values in a url may be tokens
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
@@ -183,10 +185,16 @@ class _SecretFiles(NestedSecretsSettingsSource):
         return _decoded(value)
 
 
-def _read_secrets(given: Path | None, environ: Mapping[str, str]) -> Origin:
+def secrets_directory(given: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where secrets are looked for; None: nobody named a directory, and the usual one is not there."""
+    environ = os.environ if environ is None else environ
     named = given or environ.get("LAB2MQTT_SECRETS_DIR") or environ.get("CREDENTIALS_DIRECTORY")
-    directory = Path(named) if named else DOCKER_SECRETS
-    if not named and not directory.is_dir():
+    return Path(named) if named else DOCKER_SECRETS if DOCKER_SECRETS.is_dir() else None
+
+
+def _read_secrets(given: Path | None, environ: Mapping[str, str]) -> Origin:
+    directory = secrets_directory(given, environ)
+    if directory is None:
         return Origin("", {})
     if not directory.is_dir():
         raise ConfigurationError([f"{directory}: no such directory of secrets"])

@@ -10,17 +10,20 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.settings import Settings
+from bridge.settings import Settings, secrets_directory
 from bridge.settings_device import DeviceSettings
 from bridge.settings_models import DeviceTlsSettings, TlsSettings
 
 
-def advice(settings: Settings, path: Path | None = None) -> list[str]:
-    """One sentence per doubt. `path`: the file that was read, whose permissions count if secrets stand in it."""
-    lines = [*_bridge(settings), *_broker(settings)]
+def advice(settings: Settings, path: Path | None = None, secrets: Path | None = None) -> list[str]:
+    """One sentence per doubt. `path`: the file that was read, whose permissions count if secrets stand in it.
+
+    `secrets`: the directory of secrets that was named when the settings were loaded.
+    """
+    lines = [*_bridge(settings), *_broker(settings), *_http(settings)]
     for name, device in settings.devices.items():
         lines += _device(f"devices.{name}", device)
-    return lines + list(_permissions(settings, path))
+    return [*lines, *_permissions(settings, path), *_strangers(secrets_directory(secrets))]
 
 
 def _bridge(settings: Settings) -> Iterator[str]:
@@ -35,6 +38,8 @@ def _broker(settings: Settings) -> Iterator[str]:
     local = _is_local(mqtt.host)
     if mqtt.tls is None and mqtt.password is not None and not local:
         yield f"mqtt.password goes over the network in the clear: there is no mqtt.tls for {mqtt.host}"
+    if mqtt.username is not None and mqtt.password is None:
+        yield "mqtt.username is given and no mqtt.password: brokers seldom believe that"
     if mqtt.username is None and not local and not (mqtt.tls and mqtt.tls.certificate):
         yield f"mqtt: nothing tells {mqtt.host} who we are (no username, no certificate)"
     if local and any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
@@ -44,11 +49,19 @@ def _broker(settings: Settings) -> Iterator[str]:
     yield from _tls("mqtt.tls", mqtt.tls)
 
 
+def _http(settings: Settings) -> Iterator[str]:
+    http = settings.http
+    if http.enabled and not _is_local(http.host):
+        yield f"http.host is {http.host}: whoever reaches port {http.port} reads it, without TLS and password"
+
+
 def _device(name: str, device: DeviceSettings) -> Iterator[str]:
     host = urlsplit(device.url).hostname or ""
-    secret = device.password is not None or bool(device.headers) or any(_secrets(device.options))
+    secret = device.password is not None or bool(device.headers) or any(secrets_of(device.options))
     if device.url.startswith("ws:") and secret and not _is_local(host):
         yield f"{name}: passwords, tokens or headers go over the network in the clear: the url is not wss://"
+    if device.username is not None and device.password is None:
+        yield f"{name}: a username is given and no password"
     if _is_local(host):
         yield f"{name}: the url is this machine itself: right if the instrument or a tunnel is here"
     yield from _tls(f"{name}.tls", device.tls)
@@ -69,20 +82,29 @@ def _permissions(settings: Settings, path: Path | None) -> Iterator[str]:
     if path is None or not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return
     text = path.read_text(encoding="utf-8")
-    if any(secret in text for secret in _secrets(settings)):
+    if any(secret in text for secret in secrets_of(settings)):
         yield f"{path} holds secrets and others may read it: chmod 600, or better a secrets directory"
 
 
-def _secrets(value: object) -> Iterator[str]:
+def _strangers(directory: Path | None) -> Iterator[str]:
+    """A file called mqtt_password would be passed over in silence; one called mqtt__pasword is refused anyway."""
+    for file in sorted(directory.iterdir()) if directory is not None else ():
+        section = file.name.partition("__")[0].lower()
+        if section not in Settings.model_fields and not file.name.startswith(".") and file.is_file():
+            yield f"{file} names no setting and is passed over (secrets are called SECTION__KEY: mqtt__password)"
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """All secrets in settings, or in a part of them."""
     match value:
         case SecretStr():
             yield from filter(None, [value.get_secret_value()])
         case BaseModel():
             for name in type(value).model_fields:
-                yield from _secrets(getattr(value, name))
+                yield from secrets_of(getattr(value, name))
         case dict():
             for item in value.values():
-                yield from _secrets(item)
+                yield from secrets_of(item)
 
 
 def _is_local(host: str) -> bool:

@@ -1,10 +1,11 @@
-"""The sections `[bridge]`, `[mqtt]`, `[home_assistant]` and `[http]`: frozen models that refuse what they do not know."""
+"""`[bridge]`, `[mqtt]`, `[home_assistant]` and `[http]`: frozen models that refuse what they do not know."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from bridge.model import Policy
 
@@ -43,6 +45,24 @@ class Section(BaseModel):
     """What every table of the configuration has in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes it for 1."""
+        if isinstance(value, bool) and info.field_name is not None:
+            kinds = set(_kinds(cls.model_fields[info.field_name].annotation))
+            if kinds & {int, float} and bool not in kinds:
+                kind = "int_type" if int in kinds else "float_type"
+                raise PydanticCustomError(kind, "expected a number")
+        return value
+
+
+def _kinds(annotation: object) -> Iterator[object]:
+    """The types that an annotation allows."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
 
 
 class PolicyKeys(Section):
@@ -86,6 +106,9 @@ class BridgeSettings(PolicyKeys):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is logged")
     log_format: Literal["auto", "console", "json", "journal"] = Field(
         default="auto", description="auto: journal under systemd, console on a terminal, else json"
+    )
+    log_to_mqtt: Literal["off", "warning", "error"] = Field(
+        default="off", description="From which level on the log is also published as the event `log`"
     )
 
     @field_validator("root")
@@ -183,6 +206,13 @@ class MqttSettings(Section):
         default=100, ge=1, le=65535, description="QoS 1 messages on the way to us (MQTT 5)"
     )
     timeout: PositiveSeconds = Field(default=10.0, description="Seconds for the broker to accept a connection")
+
+    @field_validator("host")
+    @classmethod
+    def _host_only(cls, host: str) -> str:
+        if any(character in "/@" or character.isspace() for character in host) or host.count(":") == 1:
+            raise ValueError("expected a name or an address only; port, username and tls are keys of their own")
+        return host
 
     @model_validator(mode="after")
     def _known_user(self) -> Self:

@@ -91,6 +91,7 @@ class Shipping:
             self._outbox.occurrence(Publication(topics.part(job, number), part, meta=meta), durable=False)
             self._flush()
         self._outbox.occurrence(Publication(topics.manifest(job), payload.json(manifest)), durable=False)
+        device = self._devices.get(stored.info.device, device)  # it may have been made afresh meanwhile
         device.jobs.conclude(job, manifest, told if isinstance(told, dict) else {})
         self._flush()
         await self._acknowledged(topics.manifest(job))

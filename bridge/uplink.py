@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,13 +15,14 @@ import structlog
 from bridge.driver import Verdict
 from bridge.ends import SessionClosed, explain
 from bridge.keeper import End
-from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
+from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, MqttError, Refused
 from bridge.mqtt_values import LARGEST_PACKET
 from bridge.outbox import Publication
 from bridge.proof import CANARY, Proof
 from bridge.publisher import Publisher
 from bridge.topics import Topics
 
+SUBACK = 10.0  # seconds for the broker to grant subscriptions
 PROOF = 3.0  # seconds for the first canary
 DISK = 0.05  # seconds, at the end, for commands whose ids are on their way to the disk
 FAREWELL = 0.5  # seconds, at the end, for answers to what came until then
@@ -70,14 +72,17 @@ class Uplink:
         self.proof = Proof()
         self.mqtt: Mqtt | None = None
         self.since: float | None = None  # loop's clock
+        self.connections = 0  # that were announced on
         self.reason = "not yet connected"
         self.stopping = False
+        self.turns_at = math.inf  # when it does something at the latest, on the loop's clock
         self._deaf = False  # nothing that arrives is looked at any more
         self._short: deque[float] = deque(maxlen=4)  # ends that look like a take-over
         self._heard = 0.0  # when something came from the broker
         self._taken = ""  # why it seems that another client has our name
         self._lost = ""  # how the trouble began that is over when there is a connection again
         self._home: asyncio.Future[None] | None = None  # the first canary of this connection
+        self._echoes: dict[bytes, asyncio.Future[None]] = {}  # canaries that somebody waits for
 
     @property
     def online(self) -> Publication:
@@ -90,6 +95,7 @@ class Uplink:
     async def attempt(self) -> None:
         """One connection, from its beginning to its end; raises what ended it."""
         mqtt = Mqtt(self._settings, self._message, self._acknowledged, self._publisher.flush)
+        self.turns_at = monotonic() + self._settings.timeout + SUBACK + PROOF
         begun = None
         self.proof.connected(monotonic(), session_present=True)  # kept messages may come before connect() returns
         try:
@@ -98,10 +104,13 @@ class Uplink:
             self.mqtt = mqtt
             if not mqtt.limits.session_present:
                 self.proof.connected(begun, session_present=False)
-            await self._subscribe(mqtt)
+            own = [Filter(self._topics.status, retained=True), Filter(self._topics.canary, retained=False)]
+            self._owner.trouble("")
+            await self._subscribe(mqtt, [*own, *self._filters()])
             await self._prove(mqtt)
             self._publisher.attach(mqtt, [*self._owner.announce(), self.online])
             self.since, self.reason = monotonic(), ""
+            self.connections += 1
             if self._taken:
                 self._owner.taken_over(self._taken)
                 self._taken = ""
@@ -141,22 +150,40 @@ class Uplink:
             self._publisher.flush()
             await asyncio.sleep(0.01)
 
-    async def _subscribe(self, mqtt: Mqtt) -> None:
-        wanted = [
-            Filter(self._topics.status, retained=True),
-            Filter(self._topics.canary, retained=False),
-            *self._filters(),
-        ]
+    async def ask(self, filters: list[Filter], within: float) -> None:
+        """Subscribe to more, and return when all is read that the broker kept there, or it cannot be asked now.
+
+        Then the next connection asks for all filters again.
+        """
         try:
-            await mqtt.subscribe(wanted)
+            async with asyncio.timeout(within):
+                await self._ask(filters)
+        except (MqttError, OSError) as error:  # TimeoutError is one
+            log.warning("the broker cannot be asked", reason=explain(error))
+
+    async def _ask(self, filters: list[Filter]) -> None:
+        while (mqtt := self.mqtt) is not None and self.since is None:  # noqa: ASYNC110  (it is about to be announced)
+            await asyncio.sleep(0.05)
+        if mqtt is None:
+            return
+        await self._subscribe(mqtt, filters)
+        while not mqtt.room and mqtt.up:  # noqa: ASYNC110  (as in `_drain`)
+            await asyncio.sleep(0.02)
+        self._echoes[token := self._send_canary(mqtt)] = echo = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait([echo, mqtt.closed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._echoes[token]
+
+    async def _subscribe(self, mqtt: Mqtt, wanted: list[Filter]) -> None:
+        try:
+            await mqtt.subscribe(wanted, SUBACK)
         except Refused as error:
             if not error.refused:
                 raise
             topics = ", ".join(item.topic for item in error.refused)
             self._owner.trouble(f"the broker refuses subscriptions: {topics}")
             log.warning("subscriptions refused", topics=topics, reason=str(error))
-        else:
-            self._owner.trouble("")
 
     async def _prove(self, mqtt: Mqtt) -> None:
         """Wait for the first canary: a SUBACK alone is no proof that we may read."""
@@ -171,10 +198,11 @@ class Uplink:
             log.warning("may not read own topics: check the broker's access rules", topic=self._topics.canary)
         self._owner.proved()
 
-    def _send_canary(self, mqtt: Mqtt) -> None:
+    def _send_canary(self, mqtt: Mqtt) -> bytes:
         token = secrets.token_hex(8).encode()
         self.proof.sent(token, monotonic())
         mqtt.publish(self._topics.canary, token, qos=1)
+        return token
 
     async def _watch(self, mqtt: Mqtt) -> None:
         """Send canaries and look at the clock until the connection has ended."""
@@ -187,6 +215,7 @@ class Uplink:
                 mqtt.abort(TimeoutError(f"the broker has answered nothing for {late:.0f} s"))
             elif mqtt.room:
                 self._send_canary(mqtt)
+            self.turns_at = now + CANARY
             await asyncio.wait([mqtt.closed], timeout=CANARY)
 
     # --- callbacks of the connection ------------------------------------------------------------------
@@ -199,6 +228,8 @@ class Uplink:
             back = self.proof.returned(message.payload, monotonic())
             if back and self._home is not None and not self._home.done():
                 self._home.set_result(None)
+            if (echo := self._echoes.get(message.payload)) is not None and not echo.done():
+                echo.set_result(None)
         elif message.topic == self._topics.status:
             if message.payload != b"online" and not self.stopping and self.since is not None:
                 log.warning("somebody said that this bridge is not online; corrected")
@@ -239,6 +270,7 @@ class Uplink:
 
     def ended(self, end: End) -> None:
         """For `keep`: tell once, then quietly."""
+        self.turns_at = monotonic() + end.wait
         if self.stopping:
             return
         self.reason = explain(end.error)

@@ -74,11 +74,12 @@ class Values:
         if shown.at >= 0:
             self._emit(shown, shown.seen)  # the unit may be another
 
-    def drop(self, key: str) -> None:
-        """The point is gone: its retained state goes too."""
+    def drop(self, key: str, *, clear: bool = True) -> None:
+        """The point is gone: its retained state goes too, unless the point may come back."""
         if (shown := self._shown.pop(key, None)) is not None:
             self._forget(shown)
-            self._publish(Publication(shown.topic, b"", qos=1, retain=True))
+            if clear:
+                self._publish(Publication(shown.topic, b"", qos=1, retain=True))
 
     def _forget(self, shown: Shown) -> None:
         self._late.discard(shown)

@@ -111,9 +111,12 @@ class Promise(RuleBasedStateMachine):
         self.outbox = Outbox()
         self.retained: dict[str, bytes] = {}
         self.answered: list[tuple[str, float]] = []  # by number: a state topic, and what it must show
-        profile = Profile("toy", "test", presets={"far": Preset("go", {"far": True})}, backlog=BACKLOG)
-        self.device = Device(profile, self.topics, self.outbox, self.answer)
+        self.device = self.made()
         self.connect(arm, busy)
+
+    def made(self) -> Device:
+        profile = Profile("toy", "test", presets={"far": Preset("go", {"far": True})}, backlog=BACKLOG)
+        return Device(profile, self.topics, self.outbox, self.answer)
 
     # --- what the device does --------------------------------------------------------------------------
 
@@ -175,7 +178,7 @@ class Promise(RuleBasedStateMachine):
         if taken:
             submission.given = True  # an open id belongs to the one that had it first
         self.device.submit("set" if key in SET else "call", command, submission, self.now, self.wall)
-        if not self.device.ready:
+        if self.device.leaving or not self.device.ready:
             assert [reply.outcome for reply in submission.answers] == [Outcome.UNAVAILABLE]
         elif taken:
             assert [reply.outcome for reply in submission.answers] == [Outcome.REJECTED]
@@ -282,6 +285,20 @@ class Promise(RuleBasedStateMachine):
         self.device.enter(State.OFFLINE, self.wall)
         assert all(submission.final for submission in self.all)
 
+    @precondition(lambda self: self.carrier is not None)
+    @rule(deeds=st.lists(DEEDS, max_size=5), vain=WISHES)
+    def reload(self, deeds: list[tuple[str, int, Outcome, bool]], vain: Wish) -> None:
+        """A new configuration: the device is left, what is under way gets a moment, and another one begins."""
+        self.device.leave("its configuration was changed")
+        assert not any(self.waits(submission) for submission in self.all), "who waits is answered at once"
+        self.submit(vain)
+        self.drive(deeds)
+        self.carrier = None
+        self.device.lose("its configuration was changed", for_good=True)
+        self.device.enter(State.OFFLINE, self.wall)
+        assert all(submission.final for submission in self.all)
+        self.device, self.arm = self.made(), GroupState.GONE
+
     def report(self, event: Declared | GroupStatus | Ready | Update | Reply) -> None:
         self.device.report(event, self.now, self.wall)
 
@@ -367,6 +384,8 @@ def a_step(life: Promise, chance: Random) -> None:
             life.lose(again=arm, arm=arm, busy=busy, vain=wish())
         case 1:
             life.stop()
+        case 2:
+            life.reload([deed() for _ in range(chance.randrange(4))], wish())
         case choice if choice < 12:
             life.ask([wish() for _ in range(chance.randrange(1, 4))])
         case choice if choice < 20:

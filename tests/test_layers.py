@@ -17,8 +17,8 @@ LONGEST = 300  # lines
 
 # Values and pure functions: no clock, no sockets, no tasks, and so must be whatever they import. Drivers are too.
 CORE = (
-    "access", "catalogue", "claims", "commands", "discovery", "driver", "link", "model", "outbox", "overlay",
-    "payload", "pending", "policy", "proof", "topics", "transcript", "values",
+    "access", "catalogue", "claims", "commands", "discovery", "driver", "link", "metrics", "model", "occurrences",
+    "outbox", "overlay", "payload", "pending", "policy", "proof", "showcase", "topics", "transcript", "values",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "time", "random", "uuid", "secrets", "threading", "socket", "ssl", "os", "pathlib", "subprocess",

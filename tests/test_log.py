@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from bridge import log
+from bridge.log_limits import BURST
 
 PLANTED = "planted-s3cret"
 
@@ -111,6 +112,36 @@ def test_no_form_shows_secrets(form: log.Form) -> None:
     assert PLANTED not in stream.getvalue()
     assert stream.getvalue().count("a bug") == 2
     assert "test_log.py" in stream.getvalue(), "a traceback says where"
+
+
+@pytest.mark.parametrize("form", ["json", "console", "journal"])
+def test_known_secrets_are_masked_wherever_they_stand(form: log.Form) -> None:
+    stream = written(form)
+    logger = structlog.get_logger("bridge.x")
+    log.hide([PLANTED, f"{PLANTED}-longer", "abc"])
+    try:
+        logger.warning(f"the peer said {PLANTED}-longer", frames=[f"abc {PLANTED}"])
+        logging.getLogger("foreign").warning("no %s", PLANTED)
+        try:
+            raise ValueError(f"refused: {PLANTED}")
+        except ValueError:
+            logger.exception("a bug")
+    finally:
+        log.hide([])
+    assert PLANTED not in stream.getvalue()
+    assert "abc" in stream.getvalue(), "a short one would mask words"
+    assert "longer" not in stream.getvalue()
+
+
+def test_a_warning_without_end_is_told_a_few_times_and_summed_up() -> None:
+    stream = written("json")
+    logger = structlog.get_logger("bridge.x")
+    for number in range(1000):
+        logger.warning("turned down", topic=f"t/{number}")
+        logger.info("audited")
+    lines = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert lines.count("turned down") == BURST
+    assert lines.count("audited") == 1000
 
 
 def test_the_journal_gets_its_level_at_the_head_of_every_line() -> None:

@@ -193,6 +193,11 @@ def test_a_file_that_is_not_utf8_says_where(file: Path) -> None:
         (MINIMAL + "min_interval = -1\n", "bridge.min_interval: expected to be greater than or equal"),
         (MINIMAL + "max_silence = inf\n", "bridge.max_silence: expected to be a finite number"),
         (MINIMAL + '[mqtt]\nport = "x"\n', 'mqtt.port: expected a whole number, given "x"'),
+        (MINIMAL + "[mqtt]\nport = true\n", "mqtt.port: expected a whole number, given true"),
+        (MINIMAL + "[mqtt]\ntimeout = true\n", "mqtt.timeout: expected a number, given true"),
+        (MINIMAL + '[mqtt]\nhost = "mqtt://x"\n', "mqtt.host: expected a name or an address only"),
+        (MINIMAL + '[mqtt]\nhost = "x:1883"\n', "mqtt.host: expected a name or an address only"),
+        (IO + "rate = true\n", "devices.io.rate: expected a number, given true"),
         (MINIMAL + "[mqtt]\nprot = 3\n", "mqtt.prot: unknown key (did you mean port?)"),
         (MINIMAL + '[mqtt]\npassword = "x"\n', "mqtt: a password needs a username"),
         (MINIMAL + "[mqtt]\ntls = true\n", "mqtt.tls: expected a table, given true"),
@@ -222,6 +227,11 @@ def test_a_mistake_is_one_line_that_names_the_key(text: str, line: str, file: Pa
     (found,) = problems(file, text)
     assert found.startswith(line)
     assert "\n" not in found
+
+
+@pytest.mark.parametrize("host", ["localhost", "broker.example", "10.0.0.5", "::1", "fe80::1%eth0"])
+def test_a_host_is_a_name_or_an_address(host: str, file: Path) -> None:
+    assert read(file, MINIMAL + f'[mqtt]\nhost = "{host}"\n').mqtt.host == host
 
 
 def test_a_fingerprint_is_normalized_and_checked(file: Path) -> None:

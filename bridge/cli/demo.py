@@ -32,6 +32,7 @@ examples:
   lab2mqtt demo                                          until Ctrl-C, with a live table
   lab2mqtt demo --for 20                                 for scripts: plain lines where there is no terminal
   lab2mqtt demo --mqtt mqtt://broker.local               through your own broker, which is cleaned up at the end
+  lab2mqtt demo --mqtt mqtt://broker.local --home-assistant     ... and shown by the Home Assistant that uses it
 
 Nothing is installed, configured or left behind. While it runs it prints commands to try in another terminal.
 """
@@ -58,6 +59,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "from LAB2MQTT_MQTT__PASSWORD",
     )
     parser.add_argument("--root", metavar="TOPIC", help="the topic above all others (lab2mqtt)")
+    parser.add_argument(
+        "--home-assistant",
+        action="store_true",
+        help="announce the instruments to Home Assistant, if one uses this broker, until the demo ends",
+    )
     add_view(parser)
     parser.set_defaults(run=_run, config=None, secrets=None, wrong_use=parser.error)
 
@@ -144,7 +150,8 @@ def _settings(options: argparse.Namespace, servers: Mapping[str, Server], state:
         for driver, server in servers.items()
     }
     bridge = {"id": ID, "root": found.bridge.root, "state_dir": state}
-    home_assistant = {"discovery": False}  # nobody's Home Assistant is to remember these instruments
+    # Nobody's Home Assistant is to remember these instruments, unless it is asked to.
+    home_assistant = {"discovery": options.home_assistant}
     return Settings.model_validate(
         {"bridge": bridge, "mqtt": found.mqtt, "home_assistant": home_assistant, "devices": devices}
     )
@@ -177,8 +184,24 @@ async def _clear(settings: Settings) -> None:
     async with client.Client(client.connection(settings, "demo-end"), settings.bridge.response_prefix) as end:
         links = {topics.device(name).link: topics.device(name).base for name in settings.devices}
         kept = await end.kept(list(links))
-        mine += [links[link] for link, text in kept.items() if json.loads(text).get("bridge") == ID]
+        kept = {link: text for link, text in kept.items() if json.loads(text).get("bridge") == ID}
+        mine += [links[link] for link in kept]
+        if settings.home_assistant.discovery:
+            await _withdraw(settings, end, list(kept))
         for topic in await end.kept([f"{base}/#" for base in mine]):
+            end.mqtt.publish(topic, b"", retain=True)
+
+
+async def _withdraw(settings: Settings, end: client.Client, links: list[str]) -> None:
+    """Home Assistant forgets the demo and those of its devices that have these links."""
+    from bridge import discovery
+
+    prefix = settings.home_assistant.prefix
+    devices = [link.split("/")[-2] for link in links]
+    own = tuple(f"{discovery.slug(name)}{after}" for name in devices for after in ("/", "-"))
+    for topic in await end.kept([f"{prefix}/device/+/config"]):
+        named = topic.removeprefix(f"{prefix}/device/")
+        if named.startswith(own) or topic == discovery.bridge_topic(prefix, ID):
             end.mqtt.publish(topic, b"", retain=True)
 
 

@@ -40,6 +40,7 @@ start here:
   lab2mqtt demo                   everything at once, with simulated instruments and a broker of its own
   lab2mqtt check -c FILE          is this configuration right, and what does it mean?
   lab2mqtt run -c FILE            the daemon
+  lab2mqtt doctor -c FILE         what is wrong, and what to do
 
 exit codes: 0 done or asked to stop, 1 a fault of ours, 64 wrong use of the command,
             69 something needed is not installed, 78 bad configuration

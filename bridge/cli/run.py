@@ -30,50 +30,49 @@ def _run(options: argparse.Namespace) -> int:
 
     from bridge import log, settings, settings_advice
 
+    def read() -> Settings:
+        """As it stands at that moment; what is doubtful is said again."""
+        found = settings.load(options.config, secrets=options.secrets)
+        doubts(found)
+        return found
+
+    def doubts(found: Settings) -> None:
+        for doubt in settings_advice.advice(found, options.config, options.secrets):
+            structlog.get_logger(__name__).warning("configuration", doubt=doubt)
+
     configuration = settings.load(options.config, secrets=options.secrets)
     log.configure(configuration.bridge.log_level, configuration.bridge.log_format)
-    for doubt in settings_advice.advice(configuration, options.config):
-        structlog.get_logger(__name__).warning("configuration", doubt=doubt)
-    return serve(configuration)
+    doubts(configuration)
+    return serve(configuration, read)
 
 
-def serve(configuration: Settings) -> int:
-    """Run the daemon until a signal asks it to stop."""
+def serve(configuration: Settings, read: Callable[[], Settings]) -> int:
+    """Run the daemon until a signal asks it to stop; SIGHUP has it read the configuration again."""
     import asyncio
     import gc
     import signal
 
-    from bridge import notify
     from bridge.app import Daemon
 
     async def main() -> None:
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        daemon = Daemon(configuration)
+        daemon = Daemon(configuration, read)
         if task is not None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
-            loop.add_signal_handler(signal.SIGHUP, _no_reload)
+            loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         gc.collect()
         gc.freeze()  # what is there now stays: full collections need not look at it (they cost 30 ms)
-        notify.notify(notify.READY)
         try:
             await daemon.run()
         except asyncio.CancelledError:
             pass
         finally:
-            notify.notify(notify.STOPPING)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second one is too late
 
     _runner()(main())
     return Exit.OK
-
-
-def _no_reload() -> None:
-    """SIGHUP's default would end the daemon, and nobody who sends it means that."""
-    import structlog
-
-    structlog.get_logger(__name__).warning("SIGHUP: a changed configuration takes effect after a restart")
 
 
 def _runner() -> Callable[[Coroutine[object, object, None]], None]:

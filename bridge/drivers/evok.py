@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from bridge.driver import Effect, Effects, Fence, Frame, Plugin, ProtocolError, Send
+from bridge.driver import Close, Effect, Effects, Fence, Frame, Plugin, ProtocolError, Send
 from bridge.drivers.evok_commands import (
     ACTIONS,
     EVOK_SET,
@@ -64,6 +64,7 @@ class Evok:
         self._filter: tuple[str, ...] | None = None
         self._condition = ""
         self._unreadable = 0
+        self._foreign = 0  # messages without dev and circuit, before the first `all`
 
     # --- the connection ---------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class Evok:
                 complete = bool(self._asks) and len(records) > 1  # later versions push boards, one at a time
                 return self._take(records, skipped, complete, now)
         if not self._ready:
+            self._foreign += skipped
             if len(self._early) < 10_000:
                 self._early.update(((record.dev, record.circuit), record) for record in records)
             return ()
@@ -150,12 +152,16 @@ class Evok:
             self._ready = True
             self._early.clear()
             version = "v2" if self._inventory.wire_names & {"input", "relay"} else "v3"
-            yield Ready(self._inventory.boards.info() | {"evok": version})
+            told = {"evok": version, "sw_version": f"Evok {version}"}
+            yield Ready(self._inventory.boards.info() | told)
 
     def _conclude(self, now: float) -> Iterator[Effect]:
         """The reply to `all` has passed and was not complete: go on with what there is."""
         self._conclude_at = math.inf
         if not self._ready:
+            if not any(dev for dev, _ in self._early) and (self._early or self._foreign or self._unreadable > 0):
+                yield Close("it answers, but not as Evok does, so this is another device")
+                return
             self._filtered = True
             yield from self._take(list(self._early.values()), 0, False, now)
             yield from self._greet()

@@ -95,4 +95,6 @@ class Boards:
         main = self._main() or next(iter(self._infos.values()), None)
         said = {name: getattr(main, name, None) for name in ("family", "model", "sn", "board_count")}
         known: dict[str, Json] = {name: value for name, value in said.items() if isinstance(value, str | int)}
-        return known | {"boards": list(self._boards)}
+        if "sn" in known:
+            known["serial_number"] = str(known["sn"])
+        return known | {"manufacturer": "Unipi", "boards": list(self._boards)}

@@ -79,6 +79,9 @@ class IM7:
             yield from self._oddities.tell(f"/id: {answer.problem}")
         self._results.learn(workstation)
         self._info = {text(key): plain(value) for key, value in workstation.items()}
+        self._info.setdefault("manufacturer", "Zahner")
+        for name, said in (("model", "model_name"), ("sw_version", "firmware_version")):
+            self._info.setdefault(name, self._info.get(said))
         self._mode = text(workstation.get("mode")) or _NORMAL
         yield Update("workstation/mode", self._mode)
         yield Update("workstation/model", text(workstation.get("model_name")) or None)

@@ -124,6 +124,8 @@ class Jobs:
         job = self._jobs.get(info.id)
         if job is None:
             job = self._track(JobInfo(info.id, info.type, meta=info.meta))
+            _, owed = self._owed.pop(info.id, (None, None))  # an instrument that gives an id twice
+            job.waiting += [] if owed is None else [Waiting(owed)]
         job.own, job.command, job.request_id = True, start.command_id, start.request_id
         job.fetch, job.remembered = start.fetch and self._fetch != "none", True
         yield Remember(job.key, job.memory())

@@ -19,6 +19,7 @@ _STALE = 300.0  # seconds without a new row
 _CALM = Policy(min_interval=0.5)
 _DIAGNOSTIC = Category.DIAGNOSTIC
 _CLASSES = {"V": "voltage", "A": "current", "Hz": "frequency", "s": "duration", "°C": "temperature"}
+_DIGITS = {"V": 6, "A": 9, "Hz": 3, "s": 2, "°C": 2}  # decimals: currents go down to nanoamperes
 
 # Dimensions that only an expert looks at, by the last word of their name; what else there is, is shown by default.
 _MINOR = frozenset(
@@ -111,7 +112,13 @@ def actions(result_timeout: float) -> tuple[Point, ...]:
             urgent=True,
         ),
         Point("job_check", Kind.ACTION, "Check job", arguments=(_JOB_ARGUMENT,)),
-        Point("job_list", Kind.ACTION, "List jobs", arguments=(Argument("exclude_finished", "boolean"),)),
+        Point(
+            "job_list",
+            Kind.ACTION,
+            "List jobs",
+            arguments=(Argument("exclude_finished", "boolean"),),
+            enabled=False,  # nothing but an answer comes of it
+        ),
         Point("job_info", Kind.ACTION, "Job information", arguments=(_JOB_ID,)),
         Point("job_data", Kind.ACTION, "Fetch result", arguments=(_JOB_ID,), timeout=2 * result_timeout),
         Point(
@@ -139,6 +146,7 @@ def _live(dimension: str, unit: str) -> Point:
         unit=unit or None,
         device_class=_CLASSES.get(unit),
         state_class="measurement",
+        precision=_DIGITS.get(unit),
         max_age=_STALE,
         policy=_CALM,
         enabled=dimension.rpartition(" ")[2] not in _MINOR and not dimension.startswith("wave_"),

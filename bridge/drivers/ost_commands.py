@@ -62,6 +62,7 @@ class Order(Struct, frozen=True):
     prop: str = ""
     kinds: frozenset[str] = frozenset()
     values: Mapping[str, Json] = {}  # what the elements then show
+    starts: bool = False  # something that goes on, and may fail at once
 
 
 def touches(command: Command) -> Sequence[Touch]:
@@ -97,7 +98,7 @@ def of_target(module_key: str, target: Target, value: Json, tree: Tree) -> Order
     element = _element(prop, target.element)
     if target.point.kind is Kind.ACTION:
         frame = frames.elements("SV", module_key, target.prop, {target.element: True})
-        return Order(frame, module_key, target.prop, frozenset({"ea", "ps", "ap"}))
+        return Order(frame, module_key, target.prop, frozenset({"ea", "ps", "ap"}), starts=True)
     sent = wanted(element, value, options(element, module, tree))
     return _set(module_key, target.prop, prop, target.element, sent)
 

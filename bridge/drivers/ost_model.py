@@ -207,8 +207,11 @@ class Tree:
             raise Unknown(f"{module}/{prop}, line {index}")
         elif kind == "gc":
             rows.insert(index, row)
-        elif kind == "gu":
+        elif kind == "gu":  # the elements took the line's values, and of that nothing is told
             rows[index] = row
+            for key, value in part.values.items():
+                if key in found.elements:
+                    found.elements[key].value = value
         else:
             del rows[index]
         return Change(kind, module, prop)

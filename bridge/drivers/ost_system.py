@@ -71,8 +71,12 @@ def information(controller: Mapping[str, Any], modules: Mapping[str, Module], gr
     """What the server says it is."""
     git = controller.get("git")
     told = git if isinstance(git, Mapping) else {}
+    version = text(told.get("Gittag")) or text(told.get("Githash"))
     return {
-        "version": text(told.get("Gittag")) or text(told.get("Githash")),
+        "manufacturer": "OST",
+        "model": "Observatory server",
+        "sw_version": version,
+        "version": version,
         "version_date": text(told.get("Gitdate")),
         "banner": text(controller.get("banner")),
         "configuration": text(controller.get("currentconf")),

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.driver import Effect, Send
 from bridge.drivers.ost_commands import Order
 from bridge.drivers.ost_frames import KEEPALIVE
 from bridge.drivers.ost_model import Change, Tree
-from bridge.drivers.ost_values import same
+from bridge.drivers.ost_values import same, text
 from bridge.model import Command, Outcome, Reply
 
 SILENCE = 60.0  # seconds without the expected `xx`: the server is gone (it may stand still for 30)
+SIGNALS = "signals"  # a property in which a module tells its state and events
+ERROR = 3  # of a status, and of a light
 RETRY = 5.0  # seconds after which a refused command is not tried again
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A command that was sent. `refusal`, `denied`: the server's own words."""
+    """A command that was sent. `refusal`, `denied`: the server's own words; `states`: properties it told of."""
 
     command: Command
     order: Order
@@ -32,6 +34,7 @@ class Turn:
     refusal: str = ""
     denied: str = ""
     answered: bool = False
+    states: set[str] = field(default_factory=set)
 
     def note(self, change: Change) -> None:
         """Something changed while the server worked on this."""
@@ -39,6 +42,8 @@ class Turn:
         mine = change.module == order.module and (not order.prop or change.prop in ("", order.prop))
         if mine and change.kind in order.kinds:
             self.heard = True
+        if change.module == order.module and (change.kind == "ps" or change.prop == SIGNALS):
+            self.states.add(change.prop)
 
     def log(self, origin: str, level: int, words: str) -> None:
         """The server wrote this into its log; its words are translated, so they are never looked at."""
@@ -53,14 +58,36 @@ class Turn:
         """What came of it, now that the server has worked on it."""
         id_, order = self.command.id, self.order
         wrong = [key for key, value in order.values.items() if not same(_shown(tree, order, key), value)]
+        if order.starts and self.heard and self._failed(tree):
+            words = self.refusal or _told(tree, order.module) or "it gives no reason"
+            return Reply(id_, Outcome.FAILED, f"OST took it and shows an error: {words}"[:500])
         if not wrong and (self.heard or self.shown_before):
-            return Reply(id_, Outcome.DONE, "" if self.heard else "it showed that already")
+            said = f"OST took it and says: {self.refusal}"[:500] if self.refusal else ""
+            return Reply(id_, Outcome.DONE, said if self.heard else "it showed that already")
         if self.refusal or self.denied:
             return Reply(id_, Outcome.FAILED, f"OST refused it: {self.refusal or self.denied}"[:500])
         if self.heard:
             shown = ", ".join(f"{key} = {_shown(tree, order, key)!r}"[:100] for key in wrong[:5])
             return Reply(id_, Outcome.FAILED, f"OST took it and shows {shown}")
         return Reply(id_, Outcome.FAILED, "OST took no notice of it (no effect)")
+
+    def _failed(self, tree: Tree) -> bool:
+        """What was to be started has ended in an error already: its property says so, or the module's signals."""
+        module = tree.modules.get(self.order.module)
+        if module is None:
+            return False
+        acted, signals = module.properties.get(self.order.prop), module.properties.get(SIGNALS)
+        if acted is not None and self.order.prop in self.states and acted.status == ERROR:
+            return True
+        state = signals.elements.get("state") if signals is not None and SIGNALS in self.states else None
+        return state is not None and state.value == ERROR
+
+
+def _told(tree: Tree, module: str) -> str:
+    """The last event in the module's signals, in words."""
+    found = tree.modules[module].properties.get(SIGNALS)
+    event = None if found is None else found.elements.get("eventdescription")
+    return "" if event is None else text(event.value)
 
 
 def _shown(tree: Tree, order: Order, key: str) -> object:

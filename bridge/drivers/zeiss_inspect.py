@@ -80,7 +80,7 @@ class ZeissInspect:
             *(Reply(command.id, Outcome.UNKNOWN, "the connection was lost") for command in self._carried),
             Update(RUNNING.key, False),
             Update(QUEUE.key, 0),
-            Ready(),
+            Ready({"manufacturer": "ZEISS", "model": "ZEISS INSPECT"}),
         ]
 
     def receive(self, frame: Frame, now: float) -> Effects:

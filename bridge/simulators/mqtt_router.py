@@ -22,7 +22,7 @@ from bridge.simulators.mqtt_topics import (
     Message,
     RetainedMessages,
     SubscriptionTree,
-    merged,
+    copies,
     valid_filter,
 )
 
@@ -53,10 +53,10 @@ class Router:
                 grants = [grant for grant in matched if not grant.no_local]
                 if not grants:
                     continue
-            grant = merged(grants)
-            retain = message.retain and grant.retain_as_published
-            qos = min(grant.qos, message.qos)
-            session.deliver(Delivery(message, qos, retain, grant.identifiers), now)
+            for grant in copies(grants):
+                retain = message.retain and grant.retain_as_published
+                qos = min(grant.qos, message.qos)
+                session.deliver(Delivery(message, qos, retain, grant.identifiers), now)
             reason = Reason.SUCCESS
         return reason
 

@@ -48,15 +48,20 @@ class Grant:
     identifiers: tuple[int, ...] = ()
 
 
-def merged(grants: Sequence[Grant]) -> Grant:
-    """Overlapping subscriptions of one client give it one copy: highest QoS, all identifiers (3.3.4)."""
+def copies(grants: Sequence[Grant]) -> list[Grant]:
+    """What overlapping subscriptions of one client give it (3.3.4): each with an identifier a copy of its own.
+
+    Those without share one, at the highest QoS. Mosquitto does the same for all; Node-RED 5 ignores a message that
+    has several identifiers.
+    """
     if len(grants) == 1:
-        return grants[0]
-    return Grant(
-        max(grant.qos for grant in grants),
-        retain_as_published=any(grant.retain_as_published for grant in grants),
-        identifiers=tuple(identifier for grant in grants for identifier in grant.identifiers),
+        return list(grants)
+    plain = [grant for grant in grants if not grant.identifiers]
+    shared = Grant(
+        max((grant.qos for grant in plain), default=0),
+        retain_as_published=any(grant.retain_as_published for grant in plain),
     )
+    return [grant for grant in grants if grant.identifiers] + ([shared] if plain else [])
 
 
 def valid_filter(topic_filter: str) -> bool:

@@ -96,6 +96,11 @@ def test_check_warns_of_what_is_valid_and_unwise(file: Path, capsys: pytest.Capt
         ('[mqtt.tls]\nca = "/no/such/file"', "mqtt.tls.ca: there is no file /no/such/file here"),
         ("[mqtt]\nwill_delay = 30", "mqtt.will_delay is not below mqtt.session_expiry"),
         ('[mqtt]\nhost = "10.0.0.1"', "nothing tells 10.0.0.1 who we are"),
+        ('[mqtt]\nusername = "me"', "mqtt.username is given and no mqtt.password"),
+        (
+            '[devices.io]\ndriver = "evok"\nurl = "wss://x"\nusername = "me"',
+            "devices.io: a username is given and no password",
+        ),
         ('[http]\nenabled = true\nhost = "0.0.0.0"', "http.host is 0.0.0.0: whoever reaches port 9464 reads it"),
         ("", "no device is configured and enabled"),
     ],
@@ -108,6 +113,17 @@ def test_advice(section: str, words: str | None, tmp_path: Path) -> None:
             load(path, {})
         return
     assert any(words in line for line in advice(load(path, {}), path))
+
+
+def test_a_secret_that_names_no_setting_is_told(file: Path, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("mqtt_password", "MQTT__KEEPALIVE", "devices__io__password", ".hidden"):
+        (secrets / name).write_text("30")
+    (secrets / "..data").mkdir()
+    found = [line for line in advice(load(file, {}), file, secrets) if str(secrets) in line]
+    assert len(found) == 1
+    assert found[0].startswith(f"{secrets / 'mqtt_password'} names no setting")
 
 
 def test_a_configuration_that_is_safe_gets_no_advice(file: Path, tmp_path: Path) -> None:

@@ -90,6 +90,23 @@ async def test_a_broker_of_ones_own_is_left_as_it_was() -> None:
             assert [message.topic for message in listening.heard] == ["lab2mqtt/other/link", "end"]
 
 
+async def test_home_assistant_is_told_only_if_asked_to_and_forgets_everything() -> None:
+    async with Broker() as broker:
+        other = "homeassistant/device/lab2mqtt-unipitwo/config"
+        process = await start("demo", "--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--home-assistant")
+        await read_until(process, "unipi is ready")
+        async with ear(broker.port, "homeassistant/#") as listening:
+            await listening.until("homeassistant/device/lab2mqtt-unipi-1/config", '"switch/do/1_01"')
+            listening.mqtt.publish(other, b'{"device": {}}', 1, True)
+            process.send_signal(signal.SIGTERM)
+            found = await ended(process)
+        assert (found.code, found.err) == (0, "")
+        async with ear(broker.port, "#") as listening:
+            listening.mqtt.publish("end", b"", 1)
+            await listening.until("end")
+            assert [message.topic for message in listening.heard] == [other, "end"]
+
+
 async def test_a_broker_that_does_not_let_us_in_is_said_so() -> None:
     async with Broker(credentials={"me": "s3cret"}) as broker:
         found = await run("demo", "--mqtt", f"mqtt://me@127.0.0.1:{broker.port}", LAB2MQTT_MQTT__PASSWORD="wrong")

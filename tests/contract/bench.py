@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from bridge.app import Daemon
 from bridge.mqtt import ConnectionSettings, Filter, Message, Meta, Mqtt
-from bridge.settings import Settings
+from bridge.settings import ConfigurationError, Settings
 from bridge.simulators.evok import EvokSimulator
 from bridge.simulators.server import Server
 from tests.contract.line import Line
@@ -167,6 +169,7 @@ class World:
     devices: Mapping[str, Mapping[str, Any]]
     bridge: Mapping[str, Any] = field(default_factory=dict)
     mqtt: Mapping[str, Any] = field(default_factory=dict)
+    home_assistant: Mapping[str, Any] = field(default_factory=dict)
     daemon: Daemon | None = None
     _task: asyncio.Task[None] | None = None
 
@@ -177,16 +180,24 @@ class World:
             {
                 "bridge": {"id": BRIDGE, **self.bridge},
                 "mqtt": {"host": "127.0.0.1", "port": self.line.port, **self.mqtt},
+                "home_assistant": self.home_assistant,
                 "devices": {
                     name: {"url": urls[device["driver"]], **device} for name, device in self.devices.items()
                 },
             }
         )
 
+    def reread(self) -> Settings:
+        """For a reload: as `devices`, `bridge` and `mqtt` are by now."""
+        try:
+            return self.settings()
+        except ValidationError as error:
+            raise ConfigurationError([problem["msg"] for problem in error.errors()]) from None
+
     async def start(self, *, wait: bool = True) -> None:
         """Start the bridge; with `wait` until every device is online that can be."""
         since = self.client.mark
-        self.daemon = Daemon(self.settings())
+        self.daemon = Daemon(self.settings(), self.reread)
         self._task = asyncio.create_task(self.daemon.run())
         able = [name for name, device in self.devices.items() if "url" not in device]
 

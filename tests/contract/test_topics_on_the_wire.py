@@ -28,7 +28,9 @@ DEVICES: dict[str, dict[str, Any]] = {
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RETAINED = re.compile(
-    rf"(_bridge/{BRIDGE}/(status|info|health)|[a-z0-9]+/(status|link|points|state|job)(/.*)?)", re.ASCII
+    rf"_bridge/{BRIDGE}/(status|info|health)|[a-z0-9]+/(status|link|points|state|job)(/.*)?"
+    r"|homeassistant/device/lab2mqtt-[A-Za-z0-9_-]+/config",
+    re.ASCII,
 )
 
 

@@ -46,9 +46,12 @@ def test_greeting_declares_before_it_reports_and_is_ready_once() -> None:
         "family": "Neuron",
         "model": "L533",
         "sn": 123,
+        "serial_number": "123",
+        "manufacturer": "Unipi",
         "board_count": 2,
         "boards": ["1", "2", "xS51"],
         "evok": "v3",
+        "sw_version": "Evok v3",
     }
     talk.hear(*host())
     assert len(talk.of(Ready)) == 1
@@ -347,6 +350,16 @@ def test_all_filtered_is_noticed_and_said() -> None:
     assert talk.points["ro/2_01"].group == "2"
     groups = {declared.group: {point.key for point in declared.points} for declared in talk.of(Declared)}
     assert "ro/2_01" not in groups[""]
+
+
+@pytest.mark.parametrize("frame", ["Unknown request", '{"hello": 1}', "[1, 2]"])
+def test_who_answers_otherwise_is_no_evok(frame: str) -> None:
+    talk = Talk(reply=None)
+    talk.raw(frame)
+    talk.pass_fence()
+    talk.wait(1.5)
+    assert talk.of(Ready) == []
+    assert "another device" in talk.of(Close)[0].reason
 
 
 def test_events_before_the_first_all_make_no_points() -> None:

@@ -207,6 +207,14 @@ def test_logs_from_a_level_on_and_once_a_minute() -> None:
     assert len(talk.of(Happened)) == 3
 
 
+def test_a_changed_line_of_a_grid_changes_the_elements_too() -> None:
+    """Seen with the real server: of the elements nothing is told, and the next dump shows the line's values."""
+    talk = Talk(include=("MyFocuser/values/*",))
+    talk.hear({"gu-grid update line": {"MyFocuser": {"p": {"values": {"i": 1, "values": {"x": 8, "y": 9}}}}}})
+    talk.wait(0.1)
+    assert (talk.last("MyFocuser/values/x"), talk.last("MyFocuser/values/y")) == (8, 9)
+
+
 def test_signals() -> None:
     talk = Talk()
     start = ea("signals", event="startfocus", eventdescription="start", state=2, val_int=7)

@@ -63,6 +63,53 @@ def test_coerced() -> None:
     assert talk.replies == [("c1", "failed", "OST took it and shows steps = 0")]
 
 
+def test_what_ost_says_of_it_is_told_though_it_was_done() -> None:
+    """The park manager's `close` goes on when it finds no planner to stop."""
+    talk = Talk()
+    talk.ask("MyFocuser/actions/autofocus")
+    talk.hear(ea("actions", autofocus=True, abortfocus=False), log("module not found : Navigator", 3, "CT"), XX)
+    assert talk.replies == [("c1", "done", "OST took it and says: module not found : Navigator")]
+
+
+def ps(prop_key: str, status: int) -> dict[str, Any]:
+    state = {"status": status, "enabled": True}
+    return {"ps-only property state": {"MyFocuser": {"p": {prop_key: state}}}}
+
+
+BEGUN = ea("actions", autofocus=True, abortfocus=False)
+SPENT = ea("signals", event="deviceerror", eventdescription="Device error", state=3, val_int=0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ((BEGUN, log("INDI server not connected", 3), ps("actions", 3)), "INDI server not connected"),
+        ((BEGUN, log("not connected", 2), SPENT), "not connected"),
+        ((BEGUN, SPENT), "Device error"),
+    ],
+)
+def test_an_action_that_ends_in_an_error_at_once_has_failed(frames: tuple[Any, ...], words: str) -> None:
+    talk = Talk()
+    talk.ask("MyFocuser/actions/autofocus")
+    talk.hear(*frames, XX)
+    assert talk.replies == [("c1", "failed", f"OST took it and shows an error: {words}")]
+
+
+def test_an_error_from_before_is_not_of_this_action() -> None:
+    talk = Talk()
+    talk.hear(ps("actions", 3), SPENT)
+    talk.ask("MyFocuser/actions/abortfocus")
+    talk.hear(ea("actions", autofocus=False, abortfocus=True), ps("parameters", 0), XX)
+    assert talk.replies == [("c1", "done", "")]
+
+
+def test_a_value_is_set_though_its_property_shows_an_error() -> None:
+    talk = Talk()
+    talk.ask(STEPS, 5.0)
+    talk.hear(ea(steps=5), ps("parameters", 3), XX)
+    assert talk.replies == [("c1", "done", "")]
+
+
 def test_what_others_log_meanwhile_is_no_refusal() -> None:
     talk = Talk()
     talk.ask(STEPS, 5.0)

@@ -378,6 +378,17 @@ def test_overlapping_subscriptions_give_a_message_at_the_highest_quality(
     assert max(message.qos for message in received) == 1
 
 
+def test_overlapping_subscriptions_with_identifiers_give_a_copy_each(bench: Bench) -> None:
+    client = bench.client(V5)
+    client.subscribe(f"{bench.topic}/#", identifier=1, retainAsPublished=True)
+    client.subscribe(f"{bench.topic}/1", identifier=2)
+    client.publish(f"{bench.topic}/1", "x", retain=True)
+    received = client.arrived()
+    named = {str(getattr(m.properties, "SubscriptionIdentifier", None)): m.retain for m in received}
+    assert named == {"[1]": True, "[2]": False}  # each as its own subscription asked for it
+    client.publish(f"{bench.topic}/1", "", retain=True)
+
+
 def test_message_properties_travel_on(bench: Bench) -> None:
     client = bench.client(V5)
     client.subscribe(bench.topic, identifier=7)

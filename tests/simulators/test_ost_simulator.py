@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
+from bridge.cli.main import main
 from bridge.simulators.ost import OstSimulator
 from bridge.simulators.ost.declare import number, whole
 from bridge.simulators.ost.grants import Grants
@@ -592,6 +594,71 @@ async def test_the_mount_tells_its_position_again_and_again_and_goes_to_a_target
         await client.until(lambda frame: '"event":"navigatordone"' in frame)
 
 
+@pytest.mark.asyncio
+async def test_a_grid_that_is_no_autoupdate_takes_no_notice_except_of_the_planner() -> None:
+    """Seen with the real server: all-sky's archives stay as they are, and nothing is said."""
+    line = {"m": {"MyAllsky": {"p": {"archives": {"e": {"date": "x"}}}}}}
+    row = {"dec": 1, "object": "M1", "profile": "default", "ra": 2}
+    async with one(still()) as (client, server):
+        assert await client.ask(json.dumps({"GC": line}), json.dumps({"GR": line})) == []
+        assert ost(server).state()["executed"] == []
+        told = await client.ask(json.dumps({"GC": {"m": {"MyPlanner": {"p": {"planning": {"e": row}}}}}}))
+        assert any(frame.startswith('{"gc-grid') for frame in told)
+
+
+@pytest.mark.asyncio
+async def test_a_changed_line_changes_the_elements_without_a_word() -> None:
+    place = {"i": 0, "e": {"host": "localhost", "name": "local", "port": 7625}}
+    async with one(still()) as (client, _):
+        told = await client.ask(json.dumps({"GU": {"m": {"GlobalDatastore": {"p": {"servers": place}}}}}))
+        assert [frame for frame in told if frame.startswith(('{"ea"', '{"gu'))] == [
+            '{"gu-grid update line":{"GlobalDatastore":{"p":{"servers":{"i":0,"values":'
+            '{"host":"localhost","name":"local","port":7625}}}}}}'
+        ]
+        held = (await client.dump())["m"]["GlobalDatastore"]["p"]["servers"]
+        assert held["e"]["port"]["value"] == 7625
+
+
+@pytest.mark.asyncio
+async def test_the_roof_stays_closed_when_it_rains() -> None:
+    async with one(OstSimulator(pace=50, dry=0)) as (client, server):
+        ost(server).rain()
+        told = await client.ask(sv("MyParkmanager", "actions", "open", True))
+        assert '"l":2,"t":"Weather is not OK, open sequence aborted"' in "".join(told)
+        assert '"idle":true' in told[-1]
+        await client.ask(sv("MyParkmanager", "actions", "abort", True))
+        await client.until(lambda frame: '"abort":true' in frame and '"idle":true' in frame)
+        assert ost(server).state()["modules"]["MyParkmanager"]["domestate"]["shutterclosed"] is True
+
+
+@pytest.mark.asyncio
+async def test_the_planner_refuses_what_it_cannot_do_and_ends_what_it_did() -> None:
+    start, stop = (sv("MyPlanner", "actions", key, True) for key in ("start", "stop"))
+    state = '{"ps-only property state":{"MyPlanner":{"p":{"actions":{"enabled":true,"status":%d}}}}}'
+    async with one(still()) as (client, _):
+        assert (await client.ask(stop))[-1].startswith('{"ea"')  # nothing runs
+        assert any("Starting planner" in frame for frame in await client.ask(start))
+        assert any('"l":2,"t":"Operation already running"' in frame for frame in await client.ask(start))
+        assert state % 1 in await client.ask(stop)
+        await client.ask(json.dumps({"GR": {"m": {"MyPlanner": {"p": {"planning": {}}}}}}))
+        refused = await client.ask(start)
+        assert any('"l":3,"t":"Planning grid is empty"' in frame for frame in refused)
+        assert state % 3 in refused
+
+
+@pytest.mark.asyncio
+async def test_nothing_can_be_started_without_indi() -> None:
+    async with one(still()) as (client, server):
+        ost(server).observatory.indi_hangs = 0.1  # that it hangs is shown elsewhere
+        planner = await client.ask(sv("MyPlanner", "actions", "start", True))
+        assert any('"l":3,"t":"INDI server not connected"' in frame for frame in planner)
+        sequencer = await client.ask(sv("MySequencer", "actions", "startsequence", True))
+        assert any('"event":"deviceerror"' in frame and '"state":3' in frame for frame in sequencer)
+        tried = await client.ask(sv("MyGuider", "serveractions", "conserv", True))
+        states = [json.loads(frame)["ps-only property state"] for frame in tried if frame.startswith('{"ps')]
+        assert [state["MyGuider"]["p"]["serveractions"]["status"] for state in states] == [2, 3]
+
+
 # --- size, rate and faults ---------------------------------------------------------------------------------------
 
 
@@ -603,6 +670,32 @@ async def test_a_dump_can_be_of_any_size() -> None:
         assert count == 2000
         assert len(json.dumps(dump)) > 1_000_000
         await client.until(lambda frame: frame.startswith('{"ea":{"Load'))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"alive": False, "elements": 5}, "--no-alive goes with neither --elements nor --updates"),
+        ({"alive": False, "updates": 5.0}, "--no-alive goes with neither --elements nor --updates"),
+        ({"updates": 5.0, "modules": "Focuser"}, "--updates has nothing to change"),
+        ({"updates": -1.0}, "cannot be negative"),
+        ({"elements": -1}, "cannot be negative"),
+        ({"dry": -1.0}, "cannot be negative"),
+        ({"pace": 0.0}, "must be above 0"),
+        ({"pace": float("nan")}, "must be above 0"),
+        ({"modules": "Focuser,Nothing"}, "no module Nothing; there are Allsky"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(options: Tree, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        OstSimulator(**options)
+
+
+def test_refused_options_are_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", "ost", "--no-alive", "--elements", "5"])
+    assert ended.value.code == 64
+    assert "--no-alive goes with neither --elements nor --updates" in capsys.readouterr().err
 
 
 @pytest.mark.asyncio

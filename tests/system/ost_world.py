@@ -14,6 +14,7 @@ from tests.system.observer import Observer
 from tests.system.processes import DEADLINE, Daemon, Simulator, assert_no_faults
 
 USUAL = ["Allsky", "Focuser", "Guider", "Navigator", "Parkmanager", "Planner", "Sequencer"]
+STEPS = "MyFocuser/parameters/steps"
 GONE_AFTER = 10.0  # seconds that a removed module is offline
 
 
@@ -134,17 +135,22 @@ url = "ws://{HOST}:{self.ost.port}"
         """Where something of this module is retained, in Home Assistant's discovery too."""
         return self.observer.topics(module)
 
-    def until_only(self, *modules: str, beside: str = "nothing") -> None:
-        """Wait until these modules are online, and nothing is left of the others that there are usually.
+    def announced(self, module: str) -> list[str]:
+        """Wait until Home Assistant's discovery of this module is retained, which comes last; the topics."""
+        self.observer.until(
+            lambda: [topic for topic in self.topics(module) if topic.startswith("homeassistant/")],
+            what=lambda: f"discovery of {module}: {self.topics(module)}",
+        )
+        return self.topics(module)
 
-        Topics with `beside` in them do not count.
-        """
+    def until_only(self, *modules: str) -> None:
+        """Wait until these modules are online, and nothing is left of the others that there are usually."""
         for module in modules:
             self.until_module(module, "online")
 
         def ghosts() -> list[str]:
             others = [f"My{name}" for name in USUAL if f"My{name}" not in modules]
-            return [topic for name in others for topic in self.topics(name) if beside not in topic]
+            return [topic for name in others for topic in self.topics(name)]
 
         self.observer.until(lambda: not ghosts(), 2 * GONE_AFTER, ghosts)
 

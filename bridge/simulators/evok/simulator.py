@@ -59,6 +59,7 @@ class EvokSimulator:
         self._busy, self._back_off = busy, back_off
         self._owserver_lives = True
         self._filters: dict[Connection, Filter] = {}
+        self._accepted = 0  # connections since the start
         self._server: Server | None = None
         self._start: asyncio.Task[None] | None = None
 
@@ -80,6 +81,7 @@ class EvokSimulator:
 
     async def talk(self, connection: Connection) -> None:
         self._filters[connection] = Filter()
+        self._accepted += 1
         try:
             async for message in connection:
                 await self._obey(connection, message)
@@ -104,6 +106,7 @@ class EvokSimulator:
         name = "{0.dev}/{0.circuit}".format
         return {
             "connections": len(self._filters),
+            "accepted": self._accepted,
             "units": {
                 unit.name: {"failure": unit.failure, "known": unit.is_known, "last_comm": unit.silence()}
                 for unit in self.program.units.values()

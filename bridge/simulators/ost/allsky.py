@@ -32,6 +32,18 @@ def _properties() -> dict[str, Property]:
             order="0000",
             rule=0,
         ),
+        "archives": Property(
+            "Archives",
+            {
+                "date": text("Date"),
+                "keogram": image("Keogram"),
+                "stack": image("Stack"),
+                "timelapse": video("Timelapse"),
+            },
+            level1="Archives",
+            autoupdate=False,
+            grid=Grid(["date", "keogram", "stack", "timelapse"]),
+        ),
         "history": Property(
             "History",
             {"D": moment(""), "S": text(""), "Y": number("", 2.1219957957e-313)},

@@ -54,7 +54,9 @@ def set_all(module: Module, prop: str, values: Mapping[str, object]) -> None:
 
 
 def edit_grid(module: Module, command: str, prop: str, body: Mapping[str, object]) -> None:
-    """GC GU GF GD GH GB GR, on a property that has a grid."""
+    """GC GU GF GD GH GB GR, on a property that has a grid; nothing, without a word, where it is no autoupdate."""
+    if not module.properties[prop].autoupdate and prop not in module.own_grids:
+        return
     index = body.get("i")
     line = index if isinstance(index, int) else -1
     fields = body.get("e")
@@ -95,12 +97,11 @@ def _update(module: Module, prop: str, line: int, values: JsonObject) -> None:
     grid = module.grid(prop)
     _existing(grid, line, "update")
     _complete(module, prop, values, "updateLine")
-    row = grid.line(line)
+    elements = module.properties[prop].elements
     for key, element in module.properties[prop].settable():
-        if key in row:
-            row[key] = element.taken(values[key])
-    grid.rows[line] = [row[name] for name in grid.headers]
-    module.tell(frames.LINE_CHANGED, prop, {"i": line, "values": row})
+        element.value = element.taken(values[key])  # of which nothing is told
+    grid.rows[line] = [elements[name].value for name in grid.headers]
+    module.tell(frames.LINE_CHANGED, prop, {"i": line, "values": grid.line(line)})
 
 
 def _fetch(module: Module, prop: str, line: int) -> None:

@@ -156,8 +156,10 @@ class Equipped(Module):
     def acted(self, prop: str, element: str, value: object) -> None:
         if prop in {"serveractions", "devicesactions"} and value:
             if self.site.indi_hangs:
+                self.state(prop, 2)
                 self.site.block(self.site.indi_hangs)
                 self.refused()
+                self.state(prop, 3)
                 return
             self.state(prop, 2)
             self.state(prop, 1)

@@ -39,6 +39,7 @@ class Module:
     kind: ClassVar[str] = ""  # its profiles' name
     description: ClassVar[str] = ""
     template: ClassVar[str] = "default"
+    own_grids: ClassVar[frozenset[str]] = frozenset()  # edited by itself, though their property is no autoupdate
 
     def __init__(self, label: str, site: Site, properties: dict[str, Property], profile: str = "default") -> None:
         self.label, self.key, self.site = label, label.replace(" ", ""), site

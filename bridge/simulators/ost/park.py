@@ -1,4 +1,7 @@
-"""The park manager: the roof, the mount's park position, and what it does when it rains."""
+"""The park manager: the roof, the mount's park position, and what it does when it rains.
+
+Its actions show no state: like the real one it tells of its work in the log, and by the states of roof and mount.
+"""
 
 from typing import ClassVar
 
@@ -7,6 +10,7 @@ from bridge.simulators.ost.equipment import Equipped, coming, indi, location
 from bridge.simulators.ost.model import Property
 from bridge.simulators.ost.module import Site
 from bridge.simulators.ost.stage import Script, is_over
+from bridge.simulators.ost.weather import STEP
 
 ROOF_TIME = 5.0  # seconds that the shutter takes
 LOOK = 5.0  # seconds between two looks at the weather; the states are repeated without change
@@ -85,11 +89,23 @@ class Parkmanager(Equipped):
         if prop != "actions" or not value:
             return
         match element:
+            case "open" if self._must_be_ok() and self.site.weather.rains:
+                self.log(2, "Weather is not OK, open sequence aborted")
+                self._idle()
             case "open" | "close":
                 self._move(closed=element == "close")
             case "abort":
                 self._end()
-                self.state("actions", 1)
+                self.log(2, "Emergency abort requested")
+                self.run(self._stopped())
+
+    def _idle(self) -> None:
+        self.put("actions", idle=True)  # what else was on stays so
+
+    def _stopped(self) -> Script:
+        yield STEP
+        self.log(2, "Emergency stop, aborting all motion")
+        self._idle()
 
     def _move(self, closed: bool) -> None:
         self._end()
@@ -101,15 +117,17 @@ class Parkmanager(Equipped):
             self._job = None
 
     def _roof(self, closed: bool) -> Script:
-        self.state("actions", 2)
-        self.log(1, "Parking and closing" if closed else "Opening")
+        self.log(1, "Stopping mount tracking" if closed else "Opening dome shutter")
         if closed:
             self.put("mountstate", parked=True, tracking=False)
         yield ROOF_TIME
         self.put("domestate", shutterclosed=closed, parked=closed)
         if not closed:
             self.put("mountstate", parked=False, tracking=True)
-        self.state("actions", 1)
+            self.log(1, "Open sequence complete")
+            return
+        self.log(1, "Close sequence complete")
+        self._idle()
 
     def _watch(self) -> Script:
         while True:
@@ -120,7 +138,7 @@ class Parkmanager(Equipped):
             self.show("domestate")
             self.put("weatherstate", **{"global": 3 if rains else 1})
             if rains and not dome and self._must_be_ok() and (self._job is None or is_over(self._job)):
-                self.log(2, "Weather is not OK, closing")
+                self.log(2, "Weather degraded, triggering close sequence")
                 self._move(closed=True)
 
     def _must_be_ok(self) -> bool:

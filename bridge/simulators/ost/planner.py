@@ -1,13 +1,16 @@
-"""The planner: a list of targets, worked off one after another, with its progress in the grid."""
+"""The planner: a list of targets, worked off one after another, with its progress in the grid.
+
+Its actions never show `busy`; like the real one it only tells when it has ended.
+"""
 
 from typing import ClassVar
 
 from bridge.simulators.ost.declare import listed, number, progress, text, whole
 from bridge.simulators.ost.equipment import Equipped, actions, indi, location
-from bridge.simulators.ost.frames import LINE_CHANGED
+from bridge.simulators.ost.frames import PROPERTY
 from bridge.simulators.ost.model import Grid, Property
 from bridge.simulators.ost.module import Site
-from bridge.simulators.ost.stage import Script
+from bridge.simulators.ost.stage import Script, is_over
 
 TARGET_TIME = 30  # seconds per target
 
@@ -72,6 +75,7 @@ class Planner(Equipped):
     kind: ClassVar[str] = "Planner"
     description: ClassVar[str] = "Planner module"
     template: ClassVar[str] = "planner"
+    own_grids: ClassVar[frozenset[str]] = frozenset({"planning"})
 
     def __init__(self, label: str, site: Site, profile: str = "demo") -> None:
         super().__init__(label, site, _properties(), profile)
@@ -81,19 +85,44 @@ class Planner(Equipped):
         super().acted(prop, element, value)
         if prop != "actions" or not value:
             return
-        if self._job is not None:
-            self._job.close()
-            self._job = None
         if element == "start":
-            self._job = self.run(self._plan())
+            self._start()
         else:
-            self.log(1, "Planner stopped")
-            self._progress("Stopped", 0)
-            self.state("actions", 1)
+            self._stop()
+
+    def _start(self) -> None:
+        if self._job is not None and not is_over(self._job):
+            self.log(2, "Operation already running")
+            return
+        self.put("actions", start=True, stop=False)
+        if self.site.indi_hangs:
+            self._refuse("INDI server not connected")
+        elif not self.grid("planning").rows:
+            self._refuse("Planning grid is empty")
+        else:
+            self.log(1, "Starting planner...")
+            self.state("devices", 0, enabled=False)
+            self._job = self.run(self._plan())
+
+    def _refuse(self, words: str) -> None:
+        self.log(3, words)
+        self.state("actions", 3)
+        self.put("actions", start=False, stop=True)
+
+    def _stop(self) -> None:
+        self.put("actions", start=False, stop=True)
+        if self._job is None or is_over(self._job):
+            return
+        self._job.close()
+        self.log(1, "Operation aborted")
+        self._end("Aborted", 0)
+
+    def _end(self, words: str, percent: int) -> None:
+        self.state("devices", 0)
+        self._progress(words, percent)
+        self.state("actions", 1)
 
     def _plan(self) -> Script:
-        self.state("actions", 2)
-        self.log(1, "Planner started")
         grid = self.grid("planning")
         for index, target in enumerate([grid.line(index) for index in range(len(grid.rows))]):
             for second in range(TARGET_TIME):
@@ -103,15 +132,17 @@ class Planner(Equipped):
                     self._show_line(index, "Running", percent)
                 yield 1.0
             self._show_line(index, "Done", 100)
-        self._progress("Done", 100)
-        self.log(1, "Planning done")
-        self.state("actions", 1)
+        self.log(1, "Operation completed successfully")
+        self._end("Completed", 100)
 
     def _show_line(self, index: int, words: str, percent: int) -> None:
-        grid = self.grid("planning")
+        """The line and, with its values, the elements; the whole property is sent for it."""
+        grid, held = self.grid("planning"), self.properties["planning"]
         if index < len(grid.rows):  # nobody deleted it meanwhile
             grid.rows[index][grid.headers.index("progress")] = {"dynlabel": words, "value": percent}
-            self.tell(LINE_CHANGED, "planning", {"i": index, "values": grid.line(index)})
+            for key, value in grid.line(index).items():
+                held.elements[key].value = value
+            self.tell(PROPERTY, "planning", held.dumped("en"))
 
     def _progress(self, words: str, percent: int) -> None:
         self.put("progress", **{"global": {"dynlabel": words, "value": percent}})

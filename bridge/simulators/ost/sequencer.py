@@ -104,6 +104,9 @@ class Sequencer(Equipped):
                     other.abort()
             self.log(1, "Sequence aborted")
             self.state("actions", 1)
+        elif self.site.indi_hangs:
+            self.log(2, "connectDevice - Indi server is not connected")
+            self.signal("deviceerror", "Device error", 3, "error")
         else:
             self._job = self.run(self._sequence())
 

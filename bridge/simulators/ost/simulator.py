@@ -41,13 +41,20 @@ class OstSimulator:
         alive: Annotated[bool, "things happen by themselves"] = True,
         old: Annotated[bool, "speak like a server of 2025: a dump is answered by `moduledump`"] = False,
     ) -> None:
+        kinds = _kinds(modules)
+        if elements < 0 or updates < 0 or dry < 0 or not pace > 0:
+            raise ValueError("--elements, --updates and --dry cannot be negative, and --pace must be above 0")
+        if not alive and (elements or updates):
+            raise ValueError("--no-alive goes with neither --elements nor --updates: nothing happens then")
+        if updates and not elements and "Navigator" not in kinds:
+            raise ValueError("--updates has nothing to change: add --elements, or Navigator to --modules")
         self._elements, self._updates, self._pace, self._dry = elements, updates, pace, dry
         self._is_alive = alive
         self.wire = Wire()
         self.grants = Grants("" if grant == "none" else grant)
         self.clients = Clients(self.wire, self.grants, is_old=old)
         self._server: Server | None = None
-        self.observatory = self._started(_kinds(modules))
+        self.observatory = self._started(kinds)
 
     def _started(self, modules: tuple[str, ...]) -> Observatory:
         self.wire.logs.clear()
