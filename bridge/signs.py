@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -44,7 +45,7 @@ class Signs:
         self._picture, self._progress = picture, progress
         self._path = alive.place(state_dir)
         self._interval = notify.watchdog_interval()
-        self._fed = self._beaten = -alive.INTERVAL
+        self._fed = self._beaten = -math.inf
         self._told = ""
         self._note = ""  # what stands behind the status: a reload that was refused
         self.stuck: list[str] = []  # the parts that did not turn any more at the last look
@@ -72,9 +73,9 @@ class Signs:
             notify.notify(notify.status(status))
         if stuck:
             return
-        if self._interval is not None and now - self._fed >= self._interval - LOOK / 2:
-            if notify.notify(notify.WATCHDOG):
-                self._fed = now
+        hungry = self._interval is not None and now - self._fed >= self._interval - LOOK / 2
+        if hungry and notify.notify(notify.WATCHDOG):
+            self._fed = now
         if now - self._beaten >= alive.INTERVAL:
             self._beaten = now
             self._beat()

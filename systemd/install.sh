@@ -32,7 +32,7 @@ if [ -n "$remove" ]; then
     systemctl disable --now 'lab2mqtt@*.service' lab2mqtt.service 2>/dev/null || true
     rm -rf "$units"/lab2mqtt.service "$units"/lab2mqtt@.service "$units"/lab2mqtt*.service.d "$opt"
     systemctl daemon-reload
-    say "removed; $etc and /var/lib/lab2mqtt are still there"
+    say "removed; $etc and the data below /var/lib are still there"
     exit 0
 fi
 
@@ -86,7 +86,7 @@ if [ ! -e "$configuration" ]; then
     say "edit $configuration (an example is there now) and put secrets into $credentials, then run this again"
     exit 0
 fi
-LAB2MQTT_BRIDGE__STATE_DIR=/var/lib/lab2mqtt CREDENTIALS_DIRECTORY=$credentials "$opt/current/bin/lab2mqtt" check -c "$configuration" >/dev/null ||
+LAB2MQTT_BRIDGE__STATE_DIR=/var/lib/lab2mqtt${name:+-$name} CREDENTIALS_DIRECTORY=$credentials "$opt/current/bin/lab2mqtt" check -c "$configuration" >/dev/null ||
     fail "$configuration is not right yet: $unit is left as it was"
 systemctl enable --quiet "$unit"
 for running in $(systemctl list-units --no-legend --plain --state=active 'lab2mqtt*.service' | cut -d' ' -f1) "$unit"; do

@@ -64,7 +64,6 @@ class Evok:
         self._filter: tuple[str, ...] | None = None
         self._condition = ""
         self._unreadable = 0
-        self._foreign = 0  # messages without dev and circuit, before the first `all`
 
     # --- the connection ---------------------------------------------------------------------------------
 
@@ -84,7 +83,6 @@ class Evok:
                 complete = bool(self._asks) and len(records) > 1  # later versions push boards, one at a time
                 return self._take(records, skipped, complete, now)
         if not self._ready:
-            self._foreign += skipped
             if len(self._early) < 10_000:
                 self._early.update(((record.dev, record.circuit), record) for record in records)
             return ()
@@ -159,7 +157,7 @@ class Evok:
         """The reply to `all` has passed and was not complete: go on with what there is."""
         self._conclude_at = math.inf
         if not self._ready:
-            if not any(dev for dev, _ in self._early) and (self._early or self._foreign or self._unreadable > 0):
+            if not any(dev for dev, _ in self._early) and (self._early or self._unreadable > 0):
                 yield Close("it answers, but not as Evok does, so this is another device")
                 return
             self._filtered = True

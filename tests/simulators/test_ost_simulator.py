@@ -628,7 +628,8 @@ async def test_the_roof_stays_closed_when_it_rains() -> None:
         assert '"idle":true' in told[-1]
         await client.ask(sv("MyParkmanager", "actions", "abort", True))
         await client.until(lambda frame: '"abort":true' in frame and '"idle":true' in frame)
-        assert ost(server).state()["modules"]["MyParkmanager"]["domestate"]["shutterclosed"] is True
+        roof = (await client.dump())["m"]["MyParkmanager"]["p"]["domestate"]["e"]["shutterclosed"]
+        assert roof["value"] is True
 
 
 @pytest.mark.asyncio

@@ -109,9 +109,8 @@ def test_each_refusal_has_its_outcome_and_sentence(tmp_path: Path) -> None:
     )
 
 
-def test_every_way_of_not_being_carried_out(tmp_path: Path) -> None:
-    """A server that wants a login for writing, and a bridge that has it: every refusal, one after another."""
-    with World(tmp_path, ("--dry", "0", "--grant", "1"), ADMIN) as world:
+def every_refusal_to_one_who_may_write(directory: Path) -> None:
+    with World(directory, ("--dry", "0", "--grant", "1"), ADMIN) as world:
         world.until_link("ready")
         refused = world.call("profile_load", module="MyFocuser", profile="nope")
         assert refused == ("failed", "OST refused it: Error loading profile nope")
@@ -139,13 +138,9 @@ def test_every_way_of_not_being_carried_out(tmp_path: Path) -> None:
         assert world.links[-2:] == ["grant_lost", "ready"]
 
 
-def test_a_value_that_cannot_be_written_without_a_login(tmp_path: Path) -> None:
-    with World(tmp_path, ("--dry", "0", "--grant", "1")) as world:
-        world.until_link("read_only")
-        not_logged_in = world.set(STEPS, 1000)
-        words = "OST lets this connection only read: give login_user and login_password"
-        assert not_logged_in == ("rejected", words)
-        assert world.executed == []
+def test_every_way_of_not_being_carried_out(tmp_path: Path) -> None:
+    """Refused, ignored, out of range, wrong type, unknown, read-only, disabled, logged out; and not logged in."""
+    side_by_side(tmp_path, every_refusal_to_one_who_may_write, no_login_for_writing)
 
 
 # --- access -----------------------------------------------------------------------------------------------

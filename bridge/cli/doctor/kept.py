@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from time import time
 
@@ -17,6 +17,7 @@ from bridge.settings import Settings
 from bridge.topics import Topics
 
 LISTEN = 1.5  # seconds: all that is kept has come, and a quarrel about a client id shows
+RESTART = 3  # words on our status that a restart of the daemon explains
 SKEW = 30.0  # seconds between two clocks
 BRIDGE = "bridge"
 
@@ -33,7 +34,6 @@ class Kept:
     commands: tuple[str, ...]  # topics with a retained message
     birth: bytes | None
     quarrel: bool  # two clients of our name: seen while listening
-    news: tuple[str, ...] = field(default=())  # statuses that our own topic had meanwhile
 
 
 async def listen(line: Line, settings: Settings, topics: Topics) -> Kept:
@@ -47,13 +47,13 @@ async def listen(line: Line, settings: Settings, topics: Topics) -> Kept:
     await line.subscribe([Filter(topic, retained=True) for topic in wanted])
     await line.listen(LISTEN)
     last: dict[str, bytes] = {}
-    statuses: list[str] = []
+    statuses = 0
     commands: list[str] = []
     for message in line.heard[begun:]:
         last[message.topic] = message.payload
         claims.heard(message.topic, message.payload)
         if message.topic == topics.status:
-            statuses.append(message.payload.decode(errors="replace"))
+            statuses += 1
         if message.retain and message.payload and topics.parse(message.topic) is not None:
             commands.append(message.topic)
     rivals = {name: rival for name in names if (rival := claims.rival(name)) is not None}
@@ -65,7 +65,7 @@ async def listen(line: Line, settings: Settings, topics: Topics) -> Kept:
         rivals=rivals,
         commands=tuple(dict.fromkeys(commands)),
         birth=last.get(settings.home_assistant.birth),
-        quarrel=topics.event("takeover") in last or len(statuses) > 2,
+        quarrel=topics.event("takeover") in last or statuses > RESTART,
     )
 
 
