@@ -33,6 +33,7 @@ def broker(settings: Settings, topics: Topics) -> ConnectionSettings:
         username=mqtt.username,
         password=None if mqtt.password is None else mqtt.password.get_secret_value(),
         tls=None if tls is None else _context(tls),
+        server_name=None if tls is None else tls.server_name,
         will=Will(topics.status, b"offline", delay=mqtt.will_delay),
         keepalive=mqtt.keepalive,
         session_expiry=mqtt.session_expiry,

@@ -25,18 +25,10 @@ from bridge.mqtt_values import (
 from bridge.paho_client import PahoClient, Reports, publish_properties
 from bridge.wire import Wire, encode_topic, publish_header
 
-__all__ = [
-    "ConnectionSettings",
-    "Filter",
-    "Limits",
-    "Message",
-    "Meta",
-    "Mqtt",
-    "MqttError",
-    "Refused",
-    "TooLarge",
+__all__ = (
+    "ConnectionSettings", "Filter", "Limits", "Message", "Meta", "Mqtt", "MqttError", "Refused", "TooLarge",
     "Will",
-]
+)  # fmt: skip
 
 TICK = 0.5  # seconds between two looks at the keepalive
 NOT_CONNECTED = "not connected"
@@ -91,11 +83,16 @@ class Mqtt:
         `settings.timeout`, Refused for the broker's no, MqttError when its answer makes no sense.
         """
         s, step = self.settings, "connection (name, TCP, TLS)"
-        patience = s.timeout + 1 if s.tls else None  # of asyncio's own; ours comes first and says more
+        name, patience = s.server_name or s.host, s.timeout + 1  # longer than ours, which says more
         try:
             async with asyncio.timeout(s.timeout):
                 await asyncio.get_running_loop().create_connection(
-                    lambda: self._wire, s.host, s.port, ssl=s.tls, ssl_handshake_timeout=patience
+                    lambda: self._wire,
+                    s.host,
+                    s.port,
+                    ssl=s.tls,
+                    server_hostname=name if s.tls else None,
+                    ssl_handshake_timeout=patience if s.tls else None,
                 )
                 step = "CONNACK"
                 self._paho.send_connect()

@@ -66,6 +66,7 @@ class ConnectionSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    server_name: str | None = None  # the name in the broker's certificate, if it is not `host`
     will: Will | None = None
     keepalive: int = 15
     session_expiry: int = 30

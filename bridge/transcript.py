@@ -5,7 +5,10 @@
 `t`: seconds since the transcript began. `dir`: ">" to the device, "<" from it, "!" neither. `kind`: "text" (`data`
 is the frame, unchanged), "binary" (`data` is the frame in base64), "note" (a text or object), or another word for
 what somebody wants to tell ("command", "reply", "http"), with any JSON as `data`. `length`, if there: the frame
-was so long, and `data` is its beginning.
+was so long, and `data` is its beginning. `conn`, if there: which connection of several, the first is 1.
+
+`lab2mqtt record` also writes "http" (a head of the handshake), "ping" and "pong" (`data`: the payload, a character
+for each byte), "close" (`data`: code and reason) and "end" (of the stream in this direction).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Entry(Struct, frozen=True):
     kind: str
     data: Json | bytes
     length: int | None = None  # characters or bytes
+    conn: int = 1
 
 
 def frame(t: float, direction: Direction, data: str | bytes) -> Entry:
@@ -55,13 +59,15 @@ class _Line(Struct, omit_defaults=True):
     kind: str
     data: msgspec.Raw
     length: int | None = None
+    conn: int = 1
 
 
 def encode(entry: Entry) -> str:
     """One line, without its end."""
     data = b64encode(entry.data).decode() if isinstance(entry.data, bytes) else entry.data
     raw = msgspec.Raw(msgspec.json.encode(data))
-    return msgspec.json.encode(_Line(round(entry.t, 6), entry.dir, entry.kind, raw, entry.length)).decode()
+    line = _Line(round(entry.t, 6), entry.dir, entry.kind, raw, entry.length, entry.conn)
+    return msgspec.json.encode(line).decode()
 
 
 def decode(lines: Iterable[str | bytes]) -> Iterator[Entry]:
@@ -83,7 +89,7 @@ def decode_line(line: str | bytes) -> Entry:
             raise ValueError(f"the data of a {found.kind} frame is not a text")
         if found.kind == "binary":
             data = b64decode(data, validate=True)
-    return Entry(found.t, found.dir, found.kind, data, found.length)
+    return Entry(found.t, found.dir, found.kind, data, found.length, found.conn)
 
 
 # --- what others must not see --------------------------------------------------------------------------

@@ -53,10 +53,12 @@ def serve(configuration: Settings, read: Callable[[], Settings]) -> int:
     import signal
 
     from bridge.app import Daemon
+    from bridge.threads import Threads
 
     async def main() -> None:
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(Threads())
         daemon = Daemon(configuration, read)
         if task is not None:
             for number in (signal.SIGTERM, signal.SIGINT):

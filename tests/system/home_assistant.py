@@ -30,7 +30,13 @@ NEEDED = ("LAB2MQTT_HA_URL", "LAB2MQTT_HA_TOKEN_FILE", "LAB2MQTT_HA_BROKER_PORT"
 RESTART = "LAB2MQTT_HA_RESTART"
 DEADLINE = 20.0  # seconds for anything but a restart
 RESTARTED = 120.0
-SILENT = frozenset({"unavailable", "unknown"})
+OURS = ("components.mqtt", "lab2mqtt", "value_json", "MQTT")
+ABOUT_ITSELF = (
+    "connection was lost",
+    "Failed to connect",
+    "not currently connected",
+    "No device components to cleanup",  # it hears the empty announcement that it publishes for each removed entity
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +142,15 @@ class HomeAssistant:
                 )
         return found
 
-    def complaints(self, *words: str) -> list[str]:
-        """Warnings and errors in its log that have one of these words in them, or come from its MQTT code."""
+    def complaints(self) -> list[str]:
+        """Warnings and errors in its log that are about us or come from its MQTT code, but not about itself."""
         with self._connected() as call:
             entries = call("system_log/list")
         texts = [
             f"{one['level']} {one['name']}: {' / '.join(one['message'])} {one['exception']}" for one in entries
         ]
-        return [text for text in texts if any(word in text for word in ("components.mqtt", *words))]
+        ours = [text for text in texts if any(word in text for word in OURS)]
+        return [text for text in ours if not any(word in text for word in ABOUT_ITSELF)]
 
     def forget_complaints(self) -> None:
         self.call("system_log", "clear")

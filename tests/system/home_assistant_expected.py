@@ -76,7 +76,7 @@ class Seen:
             yield Expected(key, domain, enabled, online or always, online if always else ANY)
         for topic, text in self._retained.items():
             device, _, rest = topic.partition("/")
-            if rest == "link":
+            if rest == "link" and f"{device}/points" in self._retained:
                 yield Expected(f"lab2mqtt/{device}/_link", "sensor", True, online, json.loads(text)["state"])
             if rest == "points" or rest.startswith("points/"):
                 document = json.loads(text)

@@ -34,6 +34,7 @@ WILL = 7.0  # seconds until a killed daemon's entities are unavailable
 SHOWN = 1.0  # seconds until what was done is shown
 EXAMPLES = [EXAMPLE.with_name(name) for name in ("package.yaml", "dashboard.yaml")]
 OWN_ENTITY = re.compile(r"\b(?:binary_sensor|button|event|image|light|number|select|sensor|switch)\.[a-z0-9]+_\w+")
+CLEARED = 240.0  # seconds: a device that left is cleared in two steps, a minute apart
 MANY = 1000
 DISCOVERY_OF_LOAD = "homeassistant/device/lab2mqtt-dome-Load"
 
@@ -59,7 +60,7 @@ def right(world: World) -> Iterator[World]:
     world.hass.forget_complaints()
     yield world
     world.until_right(AFTER_RESTART)
-    assert world.hass.complaints("lab2mqtt") == []
+    assert world.hass.complaints() == []
 
 
 # --- 1. everything is there ---------------------------------------------------------------------------------
@@ -79,7 +80,7 @@ def test_every_point_is_an_entity_with_the_expected_state(right: World) -> None:
     bridge = devices["lab2mqtt-io"].via
     assert bridge is not None
     assert {devices[f"lab2mqtt-{name}"].via for name in ("io", "cell", "inspect", "dome")} == {bridge}
-    assert right.hass.complaints("lab2mqtt") == []
+    assert right.hass.complaints() == []
 
 
 def test_the_examples_name_entities_that_are_there(right: World) -> None:
@@ -188,6 +189,12 @@ def events(world: World) -> dict[str, str | None]:
     return {one.id: world.hass.value(one.id) for one in world.hass.entities().values() if one.domain == "event"}
 
 
+def assert_nothing_happened(world: World, done: list[object], seen: dict[str, str | None]) -> None:
+    """No command was repeated, no event shown; what it saw before, Home Assistant may have forgotten."""
+    assert executed(world) == done
+    assert {id_: at for id_, at in events(world).items() if at not in ("unknown", seen[id_])} == {}
+
+
 def gone(world: World, device: str, within: float) -> float:
     """Wait until all of this is unavailable, and the rest as it should be; the seconds until the former."""
 
@@ -236,7 +243,7 @@ def test_a_broker_that_forgets(right: World, ending: str) -> None:
     getattr(right.broker, ending)()
     right.broker.start()
     print(f"broker ({ending}): right after {right.until_right(AFTER_RESTART):.1f} s")
-    assert (executed(right), events(right)) == (done, seen)
+    assert_nothing_happened(right, done, seen)
 
 
 @can_restart
@@ -244,7 +251,7 @@ def test_a_restart_of_home_assistant(right: World) -> None:
     done, seen = executed(right), events(right)
     right.hass.restart()
     print(f"Home Assistant: right {right.until_right(AFTER_RESTART):.1f} s after it runs")
-    assert (executed(right), events(right)) == (done, seen)
+    assert_nothing_happened(right, done, seen)
 
 
 @can_restart
@@ -254,7 +261,7 @@ def test_a_restart_of_both(right: World) -> None:
     right.hass.restart()
     right.broker.start()
     print(f"both: right after {right.until_right(AFTER_RESTART):.1f} s")
-    assert (executed(right), events(right)) == (done, seen)
+    assert_nothing_happened(right, done, seen)
 
 
 # --- 4. no ghosts -------------------------------------------------------------------------------------------
@@ -271,7 +278,13 @@ def test_renaming_keeps_entities_and_their_history(right: World) -> None:
         key: one.id for key, one in before.items()
     }
     shown_after(right, right.hass.call("light", "turn_off", lamp), lamp, "off")
-    assert [value for value in right.hass.history(lamp)[-4:] if value in ("on", "off")][-2:] == ["on", "off"]
+
+    def remembered() -> bool:
+        """The recorder writes a few seconds later."""
+        levels = [value for value in right.hass.history(lamp) if value in ("on", "off")]
+        return levels[-1:] == ["off"] and "on" in levels[-4:]
+
+    right.hass.until(remembered, what=lambda: right.hass.history(lamp))
     right.restart_daemon()
     right.hass.until(lambda: right.hass.devices()["lab2mqtt-io"].name == "Unipi", what="the old name")
 
@@ -279,7 +292,7 @@ def test_renaming_keeps_entities_and_their_history(right: World) -> None:
 def test_a_device_that_is_removed(right: World) -> None:
     before = right.hass.entities()
     right.restart_daemon(DEVICES__INSPECT__ENABLED="false")
-    right.hass.until(lambda: "lab2mqtt-inspect" not in right.hass.devices(), 60.0, "the device is gone")
+    right.hass.until(lambda: "lab2mqtt-inspect" not in right.hass.devices(), CLEARED, "the device is gone")
     right.until_right()
     assert not [one for one in right.hass.entities() if one.startswith("lab2mqtt/inspect/")]
     right.restart_daemon()
@@ -308,21 +321,21 @@ def test_a_module_that_comes_and_goes(right: World) -> None:
 def test_a_thousand_points_at_once(right: World, tmp_path: Path) -> None:
     right.dome.kill()
     with Simulator("ost", tmp_path, "--dry", "0", "--elements", str(MANY)) as many:
+        url = f"ws://{HOST}:{many.port}/"
+        right.daemon.development = False  # Python's own checks are not what is measured
         right.restart_daemon(
-            DEVICES__DOME__URL=f"ws://{HOST}:{many.port}/",
-            DEVICES__DOME__INCLUDE='["Load*"]',
+            DEVICES__DOME__URL=url, DEVICES__DOME__INCLUDE='["Load*"]', DEVICES__DOME__AREA="Roof"
         )
         right.until_right(60.0)
-        announced = [one.at for one in right.observer.seen if one.topic.startswith(DISCOVERY_OF_LOAD)]
-        begun = time.time() - time.monotonic() + announced[0]
-        states = right.hass.states()
-        shown = [
-            datetime.fromisoformat(states[one.id].changed).timestamp()
-            for key, one in right.hass.entities().items()
-            if key.startswith("lab2mqtt/dome/Load") and not one.disabled
-        ]
-        print(f"{len(shown)} points: all shown {max(shown) - begun:.2f} s after the first was announced")
-        assert len(shown) >= MANY
-        assert max(shown) - begun < 3.0
+        assert right.hass.devices()["lab2mqtt-dome-Load001"].area == "roof"
+        announced = next(one.at for one in right.observer.seen if one.topic.startswith(DISCOVERY_OF_LOAD))
+        begun = time.time() - time.monotonic() + announced
+        states, entities = right.hass.states(), right.hass.entities()
+    load = [entities[key] for key in entities if key.startswith("lab2mqtt/dome/Load")]
+    shown = [datetime.fromisoformat(states[one.id].changed).timestamp() for one in load if not one.disabled]
     right.dome.start()
+    right.daemon.development = True
     right.restart_daemon()
+    print(f"{len(shown)} points: all shown {max(shown) - begun:.2f} s after the first was announced")
+    assert len(shown) >= MANY
+    assert max(shown) - begun < 3.0

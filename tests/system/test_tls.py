@@ -54,6 +54,22 @@ def test_a_broker_with_a_certificate_of_our_authority(authority: Pair, tmp_path:
         assert_no_faults(daemon)
 
 
+@pytest.mark.parametrize(("name", "works"), [("broker.lab", True), ("other.lab", False)])
+def test_a_broker_whose_certificate_has_another_name(
+    authority: Pair, tmp_path: Path, name: str, works: bool
+) -> None:
+    pair = self_signed(tmp_path, "broker.lab")  # nothing in it of where it is
+    tls = f'tls = {{ ca = "{pair.certificate}", server_name = "{name}" }}'
+    with secure_broker(tmp_path, pair) as (broker, port):
+        with run(tmp_path, port, tls) as daemon:
+            if works:
+                comes_online(broker)
+            else:
+                waited(lambda: says_no(daemon), "a word on the name")
+                assert "other.lab" in daemon.log
+        assert_no_faults(daemon)
+
+
 def test_a_broker_with_a_certificate_of_a_stranger_is_refused_and_said_so_once(
     authority: Pair, tmp_path: Path
 ) -> None:

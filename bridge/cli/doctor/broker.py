@@ -27,7 +27,7 @@ async def reach(line: Line, settings: Settings) -> list[Finding]:
     found: list[Finding] = []
     if mqtt.tls is not None and settings.mqtt.tls is not None:
         try:
-            found = await certificate(mqtt.host, mqtt.port, mqtt.tls, None, SUBJECT, mqtt.timeout)
+            found = await certificate(mqtt.host, mqtt.port, mqtt.tls, mqtt.server_name, SUBJECT, mqtt.timeout)
         except OSError as error:
             return [failure(error, mqtt.host, mqtt.port, SUBJECT)]
         if any(finding.verdict is Verdict.FAULT for finding in found):

@@ -87,8 +87,8 @@ def _verification(error: ssl.SSLCertVerificationError, where: str, name: str, su
         return Finding(
             "tls.name",
             subject,
-            f"the certificate of {where} is not for {name}: connect by the name that stands in it (of a device, "
-            "tls.server_name may say it)",
+            f"the certificate of {where} is not for {name}: connect by the name that stands in it, or say "
+            "that name with tls.server_name",
         )
     if code in _SELF_SIGNED | _UNKNOWN:
         what = "has signed itself" if code == 18 else "is signed by an authority that we do not trust"

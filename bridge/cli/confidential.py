@@ -1,0 +1,33 @@
+"""All words of a configuration that nobody else must read, in the forms in which they may turn up elsewhere."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+from bridge.settings import Settings
+from bridge.settings_advice import secrets_of
+from bridge.settings_errors import SECRET_NAME
+
+
+def words(settings: Settings) -> list[str]:
+    """Secrets, values in urls' queries, what drivers' own keys call a secret, and HTTP Basic made of them."""
+    return sorted(set(_words(settings)))
+
+
+def _words(settings: Settings) -> Iterator[str]:
+    for secret in secrets_of(settings):
+        yield secret
+        yield b64encode(secret.encode()).decode()
+    logins = [(settings.mqtt.username, settings.mqtt.password)]
+    for device in settings.devices.values():
+        logins.append((device.username, device.password))
+        yield from (value for _, value in parse_qsl(urlsplit(device.url).query) if value)
+        for name in type(device.options).model_fields:
+            value = getattr(device.options, name)
+            if isinstance(value, str) and SECRET_NAME.search(name):
+                yield value
+    for user, password in logins:
+        if user is not None and password is not None:
+            yield b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
