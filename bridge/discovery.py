@@ -143,7 +143,7 @@ def link_component(topics: Topics, own: DeviceTopics) -> tuple[str, Component]:
         "name": "Link",
         "entity_category": "diagnostic",
         "state_topic": own.link,
-        "value_template": f"{{{{ value_json.state[:{LONGEST}] }}}}",
+        "value_template": f"{{{{ value_json.state[:{LONGEST}] if value else None }}}}",
         "json_attributes_topic": own.link,
         "json_attributes_template": _chosen("reason", "since", "bridge"),
         "availability": _availability(topics.status),
@@ -153,7 +153,7 @@ def link_component(topics: Topics, own: DeviceTopics) -> tuple[str, Component]:
 def _chosen(*names: str) -> str:
     """Only these attributes: the others change often, and each change would be one more line in the recorder."""
     listed = ", ".join(f"'{name}': value_json.{name}" for name in names)
-    return f"{{{{ {{{listed}}} | tojson }}}}"
+    return f"{{{{ {{{listed}}} | tojson if value else '{{}}' }}}}"
 
 
 # --- the bridge itself -----------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def _of_bridge(topics: Topics) -> Iterable[tuple[str, Component]]:
         return component_id(key, platform), {**known, "entity_category": "diagnostic", **body}
 
     def health(key: str, name: str, path: str, body: Component) -> tuple[str, Component]:
-        state: Component = {"state_topic": topics.health, "value_template": f"{{{{ {path} }}}}"}
+        state: Component = {"state_topic": topics.health, "value_template": f"{{{{ {path} if value else None }}}}"}
         return entity(key, "sensor", name, {**state, **body, "enabled_by_default": False, **there})
 
     online: Component = {"state_topic": topics.status, "payload_on": "online", "payload_off": "offline"}
@@ -193,7 +193,7 @@ def _of_bridge(topics: Topics) -> Iterable[tuple[str, Component]]:
     trouble: Component = {
         "device_class": "problem",
         "state_topic": topics.health,
-        "value_template": "{{ 'ON' if value_json.trouble or value_json.conflicts else 'OFF' }}",
+        "value_template": "{{ 'ON' if value and (value_json.trouble or value_json.conflicts) else 'OFF' }}",
         "json_attributes_topic": topics.health,
         "json_attributes_template": _chosen("trouble", "conflicts"),
     }

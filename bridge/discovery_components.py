@@ -34,7 +34,7 @@ PLATFORMS: Mapping[Kind, tuple[str, ...]] = {  # all that a point may ever be sh
 
 _HONEST = "value_json.quality not in ('stale', 'bad')"
 _PRESENT = "{{ '' if value_json.cached | default(false) else value }}"  # nothing is done for what came late
-_CLEAR = "{{ None if value == 'null' else value }}"  # of a plain payload
+_CLEAR = "{{ value if value not in ('', 'null') else None }}"  # of a plain payload
 
 
 def component(
@@ -117,13 +117,17 @@ def _command(topic: str) -> Component:
 
 
 class _Templates:
-    """How a state's payload is read. What is stale is unknown to Home Assistant, as what is lost is."""
+    """How a state's payload is read. What is stale is unknown to Home Assistant, as what is lost is.
+
+    The payload is empty when the topic is cleared: Home Assistant listens a little longer than there is a point.
+    """
 
     def __init__(self, point: Point, plain: bool) -> None:
-        self._plain, self._ages = plain, point.max_age is not None
+        self._plain = plain
+        self._honest = "" if point.max_age is None else f" and {_HONEST}"
 
     def _of(self, expression: str) -> str:
-        return f"{{{{ {expression} if {_HONEST} else None }}}}" if self._ages else f"{{{{ {expression} }}}}"
+        return f"{{{{ {expression} if value{self._honest} else None }}}}"
 
     @property
     def value(self) -> str:
@@ -135,7 +139,7 @@ class _Templates:
             return f"{{{{ value if value | is_number and {low!r} <= value | float <= {high!r} else None }}}}"
         number = "value_json.value"
         fits = f"{number} is number and {low!r} <= {number} <= {high!r}"
-        return f"{{{{ {number} if {fits}{' and ' + _HONEST if self._ages else ''} else None }}}}"
+        return f"{{{{ {number} if value and {fits}{self._honest} else None }}}}"
 
     @property
     def boolean(self) -> str:
@@ -145,7 +149,7 @@ class _Templates:
     def shortened(self) -> str:
         """A text that fits into a state."""
         if self._plain:
-            return f"{{{{ None if value == 'null' else value[:{LONGEST}] }}}}"
+            return f"{{{{ value[:{LONGEST}] if value not in ('', 'null') else None }}}}"
         return self._of(f"(value_json.value | string)[:{LONGEST}]")
 
     @property
@@ -153,13 +157,13 @@ class _Templates:
         """The same where there is no unknown: empty."""
         if self._plain:
             return f"{{{{ '' if value == 'null' else value[:{LONGEST}] }}}}"
-        return f"{{{{ (value_json.value or '')[:{LONGEST}] }}}}"
+        return f"{{{{ (value_json.value or '')[:{LONGEST}] if value else '' }}}}"
 
     @property
     def url(self) -> str:
         if self._plain:
-            return f"{{{{ '{NO_PICTURE}' if value == 'null' else value }}}}"
-        return f"{{{{ value_json.value or '{NO_PICTURE}' }}}}"
+            return f"{{{{ value if value not in ('', 'null') else '{NO_PICTURE}' }}}}"
+        return f"{{{{ value and value_json.value or '{NO_PICTURE}' }}}}"
 
 
 def _switch(point: Point, shown_as: str | None, template: _Templates) -> Component:

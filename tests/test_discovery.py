@@ -78,7 +78,7 @@ def test_a_relay() -> None:
         "unique_id": "lab2mqtt/io/ro/1_01",
         "name": "RO 1.01",
         "state_topic": "lab2mqtt/io/state/ro/1_01",
-        "value_template": "{{ {true: 'ON', false: 'OFF'}.get(value_json.value) }}",
+        "value_template": "{{ {true: 'ON', false: 'OFF'}.get(value_json.value) if value else None }}",
         "payload_on": "ON",
         "payload_off": "OFF",
         "command_topic": "lab2mqtt/io/set/ro/1_01",
@@ -228,10 +228,8 @@ def test_what_is_stale_is_unknown() -> None:
 def test_a_number_outside_its_limits_is_unknown() -> None:
     """Home Assistant would log an error and go on showing the one before."""
     template = told(Point("t", Kind.NUMBER, "T", minimum=-2.5, maximum=4))["value_template"]
-    assert (
-        template
-        == "{{ value_json.value if value_json.value is number and -2.5 <= value_json.value <= 4 else None }}"
-    )
+    fits = "value and value_json.value is number and -2.5 <= value_json.value <= 4"
+    assert template == f"{{{{ value_json.value if {fits} else None }}}}"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in (Kind.EVENT, Kind.ACTION)])
@@ -248,7 +246,7 @@ def test_hidden_points_and_names() -> None:
         "name": "x",
         "enabled_by_default": False,
         "state_topic": 0,
-        "value_template": "{{ {true: 'ON', false: 'OFF'}.get(value_json.value) }}",
+        "value_template": "{{ {true: 'ON', false: 'OFF'}.get(value_json.value) if value else None }}",
     }
 
 

@@ -153,7 +153,8 @@ class Talk:
         self.add(">", "http", heads.shown(head))
         if heads.is_websocket(head):
             self._from_client = Frames(masked=True, largest=self._largest)
-            self._hear(">", self._from_client, rest)
+            if rest:
+                self._hear(">", self._from_client, rest)
         else:
             self.add("!", "note", "this is no request for a WebSocket: what follows is passed on and not recorded")
 

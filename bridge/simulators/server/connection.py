@@ -9,6 +9,7 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Self
 
 from websockets.datastructures import Headers
@@ -43,6 +44,7 @@ class Connection:
         self.path = ""
         self.headers = Headers()
         self.body = b""  # of a POST request, which is answered like a GET
+        self.on_ping: Callable[[Callable[[], None]], None] | None = None  # gets what sends the pong; None: at once
         peer = writer.get_extra_info("peername")
         self.remote: str = peer[0] if peer else ""
         self._reader, self._writer, self._weather = reader, writer, weather
@@ -225,7 +227,8 @@ class Connection:
         match frame.opcode:
             case Opcode.PING:
                 if self._replies:
-                    self._outlet.put(self._replies.popleft())
+                    pong = partial(self._outlet.put, self._replies.popleft())
+                    pong() if self.on_ping is None else self.on_ping(pong)
             case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
                 if frame.opcode is not Opcode.CONT:
                     self._is_text = frame.opcode is Opcode.TEXT
