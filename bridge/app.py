@@ -36,6 +36,8 @@ from bridge.progress import Progress
 from bridge.publisher import Publisher
 from bridge.reconfigure import VERB as RELOAD
 from bridge.reconfigure import Parts, Reconfigure
+from bridge.refresh import VERB as REFRESH
+from bridge.refresh import Refresh
 from bridge.session import Tools
 from bridge.settings import ConfigurationError, Settings
 from bridge.settings_advice import secrets_of
@@ -89,6 +91,7 @@ class Daemon:
             raise ConfigurationError([f"mqtt.tls: {error}"]) from None
         self.uplink = herald.uplink = Uplink(connection, self.topics, self._filters, self.publisher, self)
         self._home_assistant = HomeAssistant(settings.home_assistant, self.topics, self._announce_again)
+        self._refresh = Refresh(self._announce_again, self._tell)
         self.housekeeping = Housekeeping(
             lambda: self._settings,
             self.topics,
@@ -114,7 +117,7 @@ class Daemon:
         maker = Maker(self.topics, self.outbox, self.journal, tools, self._answer, herald.link_changed)
         for name in names:
             runner = maker.make(name, settings)
-            maker.restore(runner.device)
+            maker.restore(runner)
             self.fleet.add(runner.device, runner)
         self.signs = Signs(self._picture, Progress(self._turns), bridge.state_dir)
         parts = Parts(
@@ -176,6 +179,7 @@ class Daemon:
             self.uplink.stopping = True
             self.signs.stopping()
             self._home_assistant.close()
+            self._refresh.close()
             await self._reconfigure.close()
             await self.fleet.close()
             await self.uplink.leave([Publication(self.topics.status, b"offline", retain=True)], DRAIN)
@@ -268,11 +272,16 @@ class Daemon:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
         elif verb == RELOAD:
             self._reconfigure.ask(message)
-        elif verb == "refresh":
-            self._announce_again()
-            self.intake.tell(message, verb, Outcome.DONE, "announced again")
+        elif verb == REFRESH:
+            self._refresh.ask(message)
         else:
-            self.intake.tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; there are {RELOAD} and refresh")
+            known = f"no verb {verb!r}; there are {RELOAD} and {REFRESH}"
+            self.intake.tell(message, verb, Outcome.REJECTED, known)
+
+    def _tell(self, call: Message, verb: str, outcome: Outcome, detail: str) -> None:
+        """An answer that was not given while a message was worked on."""
+        self.intake.tell(call, verb, outcome, detail)
+        self.publisher.flush()
 
     def _answer(self, ticket: Ticket, reply: Reply) -> None:
         self.intake.answer(ticket, reply, time(), ticket.proofs)

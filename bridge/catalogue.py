@@ -161,8 +161,8 @@ class Catalogue:
             self._clear(key)
         self.ghosts.cleared(group, None)
         self._status.pop(group, None)
-        self._clear_group(group)
         self._changed(group)
+        self._clear_group(group)
 
     def _clear_group(self, group: str) -> None:
         if group:
@@ -199,7 +199,7 @@ class Catalogue:
         missed = {key: kind for key, kind in missed.items() if not self.ghosts.was_cleared(group, key)}
         if missed or group not in self._groups:
             self.ghosts.missed(group, missed)
-        if group and group not in self._groups and group not in self._status:
+        if group and group in self.ghosts and group not in self._groups and group not in self._status:
             self._publish(Publication(self._topics.status(group), OFFLINE, retain=True))
 
     def inventory(self) -> dict[str, Mapping[str, str]]:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -14,11 +15,12 @@ from bridge.discovery_components import LONGEST, LONGEST_NAME, Component
 from bridge.model import Json
 from bridge.topics import DeviceTopics, Topics
 
+SLUG = "lab2mqtt-"  # so begin all our names in discovery topics
 MOST = 2000  # components of one payload, which must fit into a packet of the usual brokers
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
-_URL = re.compile(r"https?://[A-Za-z0-9\[][^\s]*")
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#][!-~]*)?")
 _ABOUT = ("manufacturer", "model", "model_id", "serial_number", "sw_version", "hw_version")
 
 # --- names ---------------------------------------------------------------------------------------------
@@ -26,7 +28,7 @@ _ABOUT = ("manufacturer", "model", "model_id", "serial_number", "sw_version", "h
 
 def slug(device: str, group: str = "") -> str:
     """The name of a device or of one of its groups in discovery topics: CONTRACT "Discovery slug"."""
-    name = f"lab2mqtt-{device}"
+    name = f"{SLUG}{device}"
     if not group:
         return name
     if _PLAIN.fullmatch(group):
@@ -37,7 +39,7 @@ def slug(device: str, group: str = "") -> str:
 
 def bridge_slug(bridge: str) -> str:
     """The same for the bridge itself; no device can be called so."""
-    return f"lab2mqtt-_bridge-{bridge}"
+    return f"{SLUG}_bridge-{bridge}"
 
 
 def topic(prefix: str, device: str, group: str = "") -> str:
@@ -123,7 +125,7 @@ def _device(about: About) -> Component:
         and value != ""
     }
     url = about.info.get("configuration_url")
-    if isinstance(url, str) and _URL.fullmatch(url):
+    if isinstance(url, str) and _is_address(url):
         told["configuration_url"] = url
     name, via = about.name, bridge_slug(about.bridge)
     if about.group:
@@ -133,6 +135,14 @@ def _device(about: About) -> Component:
         told["suggested_area"] = about.area
     identifiers: list[Json] = [slug(about.device, about.group)]
     return {"identifiers": identifiers, "name": name[:LONGEST_NAME], **told, "via_device": via}
+
+
+def _is_address(url: str) -> bool:
+    """Home Assistant turns the whole device down for an address that it cannot read."""
+    try:
+        return len(url) <= LONGEST and _URL.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # a port above 65,535, a host in brackets that is no address
+        return False
 
 
 def link_component(topics: Topics, own: DeviceTopics) -> tuple[str, Component]:

@@ -245,5 +245,10 @@ def _sayable(topic: str) -> bool:
     """Home Assistant takes no topic with what Unicode calls noncharacters, or of more than 65,535 bytes."""
     if topic.isascii():
         return len(topic) <= 65_000
-    odd = any(ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF for char in topic)
-    return not odd and len(topic.encode()) <= 65_000
+    return not any(map(_is_odd, topic)) and len(topic.encode()) <= 65_000
+
+
+def _is_odd(char: str) -> bool:
+    """A noncharacter, or half a surrogate pair."""
+    code = ord(char)
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or 0xD800 <= code <= 0xDFFF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 
@@ -49,9 +50,15 @@ def explain(error: BaseException) -> str:
             text = f"the host's name cannot be resolved: {error.strerror}"
         case ConnectionResetError(errno=None):  # asyncio's own, with no word of explanation
             text = _WORDS[errno.ECONNRESET]
-        case OSError() if error.errno in _WORDS:
-            text = _WORDS[error.errno]
+        case OSError() if (number := _number(error)) in _WORDS:
+            text = _WORDS[number]
     return text[:300]
+
+
+def _number(error: OSError) -> int | None:
+    """Its errno; that of the others which it quotes (a name with several addresses), if all are the same."""
+    numbers = set(re.findall(r"\[Errno (\d+)\]", str(error)))
+    return int(numbers.pop()) if error.errno is None and len(numbers) == 1 else error.errno
 
 
 _WORDS = {  # the operating system's own differ by language, and asyncio's are no sentences
@@ -71,5 +78,7 @@ def trouble(error: BaseException) -> Trouble | None:
         case HandshakeTimeout():
             return Trouble.HANDSHAKE
         case ConnectionRefusedError():
+            return Trouble.REFUSED
+        case OSError() if _number(error) == errno.ECONNREFUSED:
             return Trouble.REFUSED
     return None

@@ -6,14 +6,16 @@ from the catalogue. Nothing else is written down: what the broker keeps is the o
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
 from bridge.keys import key_levels, point_key
 
-MOST = 10_000  # points and groups that are remembered as cleared in this life
+MOST = 10_000  # points and groups that are remembered as cleared in this life, and groups that are missed
+LARGEST = 50_000  # points that are missed at a time: strangers may write lists, too
 INVENTORIES = 2  # complete ones, without it, until something counts as vanished
 _GROUP = ""  # in place of a key: the group itself
 
@@ -33,7 +35,14 @@ class Document(msgspec.Struct):
     def kinds(self) -> dict[str, str]:
         """By key; what is no key could name a topic that is none of the device's."""
         all_of = self.former | {key: point.kind for key, point in self.points.items()}
-        return {key: kind for key, kind in all_of.items() if point_key(*key_levels(key)) == key}
+        return {key: kind for key, kind in islice(all_of.items(), LARGEST) if _is_key(key)}
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return point_key(*key_levels(text)) == text
+    except UnicodeDecodeError:  # what it escapes is no UTF-8
+        return False
 
 
 def read_document(payload: bytes) -> Document | None:
@@ -50,7 +59,8 @@ class Ghosts:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, str]] = {}
         self._absences: Counter[tuple[str, str]] = Counter()
-        self._cleared: dict[tuple[str, str], None] = {}  # in this life, the oldest first
+        self._size = 0  # of all groups together
+        self._cleared: OrderedDict[tuple[str, str], None] = OrderedDict()  # in this life, the oldest first
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kinds)
@@ -62,9 +72,13 @@ class Ghosts:
         return self._kinds.get(group, {})
 
     def missed(self, group: str, kinds: Mapping[str, str]) -> None:
-        """These were there before, and are not declared now."""
+        """These were there before, and are not declared now. Over the bounds they are not noticed."""
+        if group not in self._kinds and len(self._kinds) >= MOST:
+            return
         known = self._kinds.setdefault(group, {})
-        known.update((key, kind) for key, kind in kinds.items() if key not in known)
+        new = [key for key in kinds if key not in known][: LARGEST - self._size]
+        known.update((key, kinds[key]) for key in new)
+        self._size += len(new)
 
     def declared(self, group: str, keys: Collection[str]) -> Mapping[str, str]:
         """The group is there, with these points; what those of them were that had been missed."""
@@ -91,7 +105,9 @@ class Ghosts:
     def forget(self, group: str, keys: Collection[str] | None = None) -> Mapping[str, str]:
         """They are cleared, or all of the group with itself; what they were."""
         kinds = self._kinds.get(group, {})
-        gone = {key: kind for key, kind in kinds.items() if keys is None or key in keys}
+        these = kinds.keys() if keys is None else set(keys)
+        gone = {key: kind for key, kind in kinds.items() if key in these}
+        self._size -= len(gone)
         for key in gone:
             self._absences.pop((group, key), None)
         left = {key: kind for key, kind in kinds.items() if key not in gone}
@@ -107,7 +123,7 @@ class Ghosts:
         for key in (_GROUP,) if keys is None else keys:
             self._cleared[group, key] = None
         while len(self._cleared) > MOST:
-            del self._cleared[next(iter(self._cleared))]
+            self._cleared.popitem(last=False)
 
     def was_cleared(self, group: str, key: str = _GROUP) -> bool:
         return (group, key) in self._cleared or (group, _GROUP) in self._cleared

@@ -28,6 +28,7 @@ REMOVED = "removed from the configuration"
 DISABLED = "disabled in the configuration"
 HARMLESS = ("", "read_only")  # conditions of a link under which a device still shows all that it has
 MOST_DEVICES = 1000  # that left; strangers may invent names
+AT_ONCE = 20  # of them that are cleared away in one round
 MOST_TOPICS = 20_000  # cleared at once; the rest a minute later
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -84,7 +85,7 @@ class Housekeeping:
 
     def filters(self) -> list[Filter]:
         """Not `no_local`: some brokers would then keep back what an earlier life of this very client retained."""
-        own = [_documents(device) for device in self._devices.values()]
+        own = [one for device in self._devices.values() for one in _documents(device)]
         return [*own, Filter(f"{self._topics.root}/+/link", 0, retained=True)]
 
     def meet(self, devices: Iterable[Device]) -> list[Filter]:
@@ -92,7 +93,7 @@ class Housekeeping:
         for device in devices:
             self._met[device.name] = device
             self._gone.pop(device.name, None)  # it came back
-        return [_documents(device) for device in self._met.values()]
+        return [one for device in self._met.values() for one in _documents(device)]
 
     def heard(self, message: Message) -> None:
         """A document of an earlier life, or word of who has a device."""
@@ -107,6 +108,9 @@ class Housekeeping:
 
     def _documented(self, device: Device, message: Message) -> None:
         """Later on it is only the echo of what we say ourselves."""
+        if message.topic.startswith(f"{device.topics.base}/job/"):
+            device.jobs.found(message.topic, kept=bool(message.payload))
+            return
         if self._connected() and device.catalogue.points:
             return
         document = read_document(message.payload)
@@ -147,7 +151,7 @@ class Housekeeping:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._pace.between)
-            self._met.clear()
+            self._met = {name: made for name, made in self._met.items() if self._devices.get(name) is not made}
             before = self._there()
             await asyncio.sleep(self._pace.settled)
             self._inventory({name for name, since in self._there().items() if before.get(name) == since})
@@ -171,6 +175,8 @@ class Housekeeping:
                 self._vanished(device, found)
                 points = sum(map(len, found.values()))
                 log.info("not there any more, cleared", device=name, points=points, groups=[g for g in found if g])
+            if jobs := device.jobs.inventory():
+                log.info("jobs of an earlier life that nobody remembers, cleared", device=name, jobs=jobs)
         self.inventories += 1
         self._publisher.flush()
 
@@ -178,7 +184,7 @@ class Housekeeping:
         """Clear away what is left of devices that are gone, and of discovery that was switched off."""
         now = monotonic()
         self._gone = {name: gone for name, gone in self._gone.items() if name not in self._devices}
-        due = [name for name, gone in self._gone.items() if gone.due <= now]
+        due = [name for name, gone in self._gone.items() if gone.due <= now][:AT_ONCE]
         if not self._connected() or not (due or self._unannounce):
             return
         wanted = [*(f"{self._topics.root}/{name}/#" for name in due), leftovers.discovery_filter(self._prefix)]
@@ -188,19 +194,21 @@ class Housekeeping:
             self._clear([topic for topic, _ in announced], "discovery is switched off: announcements cleared")
             self._unannounce = not kept.complete
         for name in due:
+            await asyncio.sleep(0)  # all that was read is looked through for each of them
             if name in self._gone and name not in self._devices:  # else it came back, here or elsewhere
-                self._clear_away(name, kept.messages)
+                self._clear_away(name, kept)
 
-    def _clear_away(self, name: str, kept: Mapping[str, bytes]) -> None:
-        """All but link and status; and these a minute later, when nothing else was found."""
-        found = leftovers.of_device(kept, self._topics, name, self._prefix)
-        if found is None:
-            del self._gone[name]
-            return
-        first, last = found
+    def _clear_away(self, name: str, kept: retained.Kept) -> None:
+        """All but link and status; and these a minute later, when nothing else was found.
+
+        What was read in part only may be without the link, or with nothing else: then in another minute.
+        """
+        self._gone[name] = self._gone.pop(name)  # next time it is the others' turn
+        found = leftovers.of_device(kept.messages, self._topics, name, self._prefix)
+        first, last = found or ([], [])
         if first:
             self._clear(first[:MOST_TOPICS], "what a device left is cleared", device=name)
-        else:
+        elif kept.complete:
             del self._gone[name]
             self._clear(last, "a device that left is cleared away", device=name)
 
@@ -211,5 +219,6 @@ class Housekeeping:
             log.info(what, topics=len(topics), **about)
 
 
-def _documents(device: Device) -> Filter:
-    return Filter(f"{device.topics.points()}/#", 0, retained=True)
+def _documents(device: Device) -> Iterator[Filter]:
+    yield Filter(f"{device.topics.points()}/#", 0, retained=True)
+    yield Filter(f"{device.topics.base}/job/+", 0, retained=True)

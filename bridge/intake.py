@@ -72,6 +72,7 @@ class Intake:
         self.expires, self._prefix = expires, response_prefix
         self._commit, self._notice, self._audit, self._flush = commit, notice, audit, flush
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)  # of each device
+        self._journal_epoch = time() - monotonic()  # so that nobody who sets the clock makes ids old
         self.outcomes: Counter[Outcome] = Counter()
         self.answers: Counter[tuple[str, Outcome]] = Counter()  # the same by who was asked
         self.durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(DURATIONS))
@@ -103,6 +104,7 @@ class Intake:
                 "duplicate", "delivered again, and whether it was carried out is not known", message.topic
             )
             detail = "delivered again after a lost connection, and it is not known whether it was carried out"
+            origin = self._remembered(message, origin, wish, clock)
             self._refuse(origin, wish.id or "", Outcome.UNKNOWN, detail, clock)
         else:
             self._begin(message, address, origin, wish, device, clock)
@@ -111,9 +113,7 @@ class Intake:
         self, message: Message, address: Address, origin: Origin, wish: Wish, device: Device, clock: Clock
     ) -> None:
         id_ = wish.id or secrets.token_hex(8)
-        if wish.id is not None:
-            origin = msgspec.structs.replace(origin, remembered=True)
-            self._journal.record_command(id_, message.topic, digest(message.payload), clock.wall)
+        origin = self._remembered(message, origin, wish, clock)
         try:
             expires_at = self._deadline(wish, message.meta.expiry, self._limit(wish, device, address), clock)
         except ValueError as error:
@@ -131,6 +131,13 @@ class Intake:
         # A crash after this must find the id, or a repetition would be carried out again.
         committed = self._commit() if origin.remembered else None
         self._turns[device.name].take(committed, lambda: self._submit(device, address.verb, command, clock.wall))
+
+    def _remembered(self, message: Message, origin: Origin, wish: Wish, clock: Clock) -> Origin:
+        """From now on the id is known, if the command has one, and a repetition gets the same answer."""
+        if wish.id is None:
+            return origin
+        self._journal.record_command(wish.id, message.topic, digest(message.payload), self._journal_time())
+        return msgspec.structs.replace(origin, remembered=True)
 
     def _submit(self, device: Device, verb: str, command: Command, wall: float) -> None:
         device.submit(verb, command, command.origin, monotonic(), wall)
@@ -232,8 +239,13 @@ class Intake:
         self.answers[origin.device, reply.outcome] += 1
         text = payload.answer(reply, action=origin.action, times=times)
         if origin.remembered:
-            self._journal.answer_command(reply.id, msgspec.json.decode(text), time(), final=reply.outcome.final)
+            answer = msgspec.json.decode(text)
+            self._journal.answer_command(reply.id, answer, self._journal_time(), final=reply.outcome.final)
         self._publish(origin, text, after)
+
+    def _journal_time(self) -> float:
+        """Seconds since the epoch, by the clock as it stood at the start."""
+        return self._journal_epoch + monotonic()
 
     def _publish(self, origin: Origin, text: bytes, after: tuple[str, ...]) -> None:
         meta = Meta(content_type="application/json", correlation=origin.correlation)

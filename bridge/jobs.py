@@ -10,6 +10,7 @@ from bridge.outbox import Publication
 from bridge.topics import DeviceTopics
 
 NEWEST = 20  # job topics kept per device; older ones are cleared
+MOST = 10_000  # of those that nobody remembers, noticed at a time
 
 
 class Jobs:
@@ -23,10 +24,28 @@ class Jobs:
     ) -> None:
         self._topics, self._tell, self._remember = topics, tell, remember
         self.told: dict[str, Mapping[str, Json]] = {}  # the oldest first
+        self._strays: set[str] = set()  # topics that the broker keeps and that were not ours when it said so
 
     def restore(self, documents: Mapping[str, Json]) -> None:
         """What an earlier process told. A job that was under way is settled by the driver, who remembers it."""
         self.told.update((job, document) for job, document in documents.items() if isinstance(document, Mapping))
+
+    def found(self, topic: str, *, kept: bool) -> None:
+        """What the broker says of a topic of a job, our own words among it. Strangers may invent some."""
+        if not kept:
+            self._strays.discard(topic)
+        elif len(self._strays) < MOST and topic not in self._topics_told():
+            self._strays.add(topic)
+
+    def inventory(self) -> int:
+        """The device is there: clear what nobody remembers, such as another driver's; how many there were."""
+        strays, self._strays = self._strays - self._topics_told(), set()
+        for topic in strays:
+            self._tell(Publication(topic, b"", retain=True))
+        return len(strays)
+
+    def _topics_told(self) -> set[str]:
+        return {self._topics.job(job) for job in self.told}
 
     def update(self, event: Job) -> None:
         """How a job stands now; a manifest that it has stays."""

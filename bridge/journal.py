@@ -77,8 +77,9 @@ class Journal:
         try:
             opened = open_journal(path, full_sync=full_sync)
         except (sqlite3.Error, OSError, UnreadableError) as error:
-            log.error("the journal cannot be opened; going on without it", path=str(path), error=str(error))
-            return cls(limits, now, trouble=f"the journal cannot be opened: {error}")
+            why = "another process has it open" if "locked" in str(error) else str(error)
+            log.error("the journal cannot be opened; going on without it", path=str(path), error=why)
+            return cls(limits, now, trouble=f"the journal cannot be opened: {why}")
         if opened.fresh:
             log.error(opened.fresh, path=str(path))
         writer = Writer(path, opened.file, opened.contents, full_sync=full_sync, fresh=opened.fresh)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from errno import ENOENT
+from os.path import samestat
 from pathlib import Path
 from time import gmtime, strftime
 from typing import TypeAlias
@@ -126,6 +128,7 @@ class JournalFile:
         )
         try:
             self._prepare(full_sync)
+            self._path, self._is = path, path.stat()
         except sqlite3.DatabaseError as error:
             self.close()
             raise _damage_or_disk(error) from error
@@ -184,7 +187,10 @@ class JournalFile:
             yield seq, Occurrence(topic, payload, time, msgspec.json.decode(properties))
 
     def write(self, batch: Batch) -> None:
-        """One transaction: all of the batch or nothing. 0.1 ms to 100 ms, with the disk."""
+        """One transaction: all of the batch or nothing. 0.1 ms to 100 ms, with the disk.
+
+        FileNotFoundError: somebody removed the file meanwhile, and what is written to it is lost.
+        """
         try:
             with self._connection:
                 if batch.anew:
@@ -193,6 +199,8 @@ class JournalFile:
                 self._write_memory(batch)
                 self._write_commands(batch)
                 self._write_occurrences(batch)
+            if not samestat(self._path.stat(), self._is):
+                raise FileNotFoundError(ENOENT, "another file is in its place", str(self._path))
         except sqlite3.DatabaseError as error:
             raise _damage_or_disk(error) from error
 

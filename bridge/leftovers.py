@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
+from bridge.discovery import SLUG
 from bridge.ghosts import read_document
 from bridge.keys import point_key
 from bridge.topics import Topics
@@ -71,7 +72,8 @@ def discovery_filter(prefix: str) -> str:
 
 
 def is_discovery(topic: str, prefix: str) -> bool:
-    return topic.startswith(f"{prefix}/device/") and topic.endswith("/config")
+    """Of a bridge of ours. Others may announce something of their own that is available while we are."""
+    return topic.startswith(f"{prefix}/device/{SLUG}") and topic.endswith("/config")
 
 
 def announcements(kept: Retained, prefix: str, status: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -43,9 +43,12 @@ class LogEvents(logging.Handler):
         if not self._bucket.take(monotonic()):
             self._held += 1
             return
-        data, self._held = _data(record, self._held), 0
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell, data)
+        try:
+            data, self._held = _data(record, self._held), 0
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._tell, data)
+        except Exception:  # as all handlers of `logging` do: who logs must not suffer for it
+            self.handleError(record)
 
 
 def attach(tell: Callable[[Mapping[str, Json]], None], level: Level) -> Callable[[], None]:
@@ -59,19 +62,22 @@ def attach(tell: Callable[[Mapping[str, Json]], None], level: Level) -> Callable
 
 
 def _data(record: logging.LogRecord, held: int) -> dict[str, Json]:
-    event = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
+    """Secrets are masked before anything is made a text or cut: half of one would be unknown."""
+    event = redact(None, "", record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()})
     told: dict[str, Json] = {
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": str(event.get("event", "")),
     }
-    told |= {str(key): _short(value) for key, value in event.items() if key not in _NOT_TOLD and value is not None}
+    told |= {str(key): _plain(value) for key, value in event.items() if key not in _NOT_TOLD and value is not None}
     if held:
         told["held_back"] = held
-    return {key: _short(value) for key, value in redact(None, "", told).items()}
+    return {key: _cut(value) for key, value in redact(None, "", told).items()}
 
 
-def _short(value: object) -> Json:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return str(value)[:LONGEST]
+def _plain(value: object) -> Json:
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _cut(value: Json) -> Json:
+    return value[:LONGEST] if isinstance(value, str) else value

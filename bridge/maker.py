@@ -17,6 +17,7 @@ from bridge.settings import ConfigurationError, Settings
 from bridge.topics import Topics
 
 JOBS = "_jobs/"  # before a device's name: the journal's name for its job documents; no device is called so
+DRIVERS = "_drivers"  # the same for which driver each device had
 
 
 class Maker:
@@ -47,6 +48,13 @@ class Maker:
         except ValueError as error:
             raise ConfigurationError([f"devices.{name}: {error}"]) from None
 
-    def restore(self, device: Device) -> None:
-        """Its job documents, as whoever had this name before left them."""
-        device.jobs.restore(self._journal.memory(f"{JOBS}{device.name}"))
+    def restore(self, runner: Runner) -> None:
+        """Its job documents, as whoever had this name before left them; nothing of another driver."""
+        name, journal = runner.device.name, self._journal
+        jobs = f"{JOBS}{name}"
+        if journal.memory(DRIVERS).get(name, runner.driver) != runner.driver:
+            for owner in (jobs, name):
+                for key in journal.memory(owner):
+                    journal.remember(owner, key, None)
+        journal.remember(DRIVERS, name, runner.driver)
+        runner.device.jobs.restore(journal.memory(jobs))

@@ -20,7 +20,7 @@ class Occurrences:
 
     def __init__(self, topics: DeviceTopics, outbox: Outbox, *, keep_live: bool) -> None:
         self._topics, self._outbox, self._keep_live = topics, outbox, keep_live
-        self._waiting: deque[tuple[Publication, bool]] = deque()
+        self._waiting: deque[Publication] = deque()
         self._held = False
         self._until: float | None = None  # the loop's clock; None: that tells the next tick
         self._latest = math.inf  # the same, of the first hold of several
@@ -39,7 +39,7 @@ class Occurrences:
         if not self._held:
             self._outbox.occurrence(item, durable=durable)
             return
-        self._waiting.append((item, durable))
+        self._waiting.append(self._outbox.keep(item) if durable else item)
         if len(self._waiting) >= MOST:
             self._let_go()
 
@@ -68,5 +68,4 @@ class Occurrences:
 
     def _let_go(self) -> None:
         while self._waiting:
-            item, durable = self._waiting.popleft()
-            self._outbox.occurrence(item, durable=durable)
+            self._outbox.occurrence(self._waiting.popleft(), durable=False)  # those that are durable are kept

@@ -90,10 +90,14 @@ class Outbox:
         self.merged += item.topic in self._states
         self._states[item.topic] = item
 
+    def keep(self, item: Publication) -> Publication:
+        """An occurrence that is for `occurrence` later; it survives this process from now on, if any do."""
+        return item if self._kept is None else msgspec.structs.replace(item, number=self._kept.keep(item))
+
     def occurrence(self, item: Publication, *, durable: bool = True) -> None:
         """Over the bound the oldest go; `lost` counts them. `durable` ones survive this process, if any do."""
-        if durable and self._kept is not None:
-            item = msgspec.structs.replace(item, number=self._kept.keep(item))
+        if durable and not item.number:
+            item = self.keep(item)
         self._occurrences.append(item)
         self._bytes += len(item.payload)
         self._shrink()

@@ -22,8 +22,26 @@ MAX_ID = 128  # characters of a command's id
 
 
 def json(value: object) -> bytes:
-    """Compact JSON. Non-finite numbers become null, as everywhere on our topics."""
-    return _encode(value)
+    """Compact JSON. Non-finite numbers become null, as everywhere on our topics.
+
+    Half a surrogate pair, which some decoders let into a text and UTF-8 has no bytes for, becomes a question mark:
+    what one instrument says must not keep the others' documents from being made.
+    """
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_whole(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _whole(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_whole(key): _whole(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_whole(item) for item in value]
+    return value
 
 
 @lru_cache(maxsize=256)
@@ -45,13 +63,13 @@ class StateFormat:
 
     def __init__(self, unit: str | None, plain: bool) -> None:
         self._plain = plain
-        self._middle = b',"unit":' + _encode(unit) + b',"time":"' if unit else b',"time":"'
+        self._middle = b',"unit":' + json(unit) + b',"time":"' if unit else b',"time":"'
 
     def encode(self, value: Scalar, time: str, quality: Quality = Quality.GOOD) -> bytes:
         """`{"value", "unit", "time"}`, with `quality` only when it is not good; or the bare scalar."""
         if self._plain:
             return _plain(value)
-        text = _encode(value)
+        text = json(value) if type(value) is str else _encode(value)
         if quality is Quality.GOOD:
             return b"%b%b%b%b%b" % (b'{"value":', text, self._middle, time.encode(), b'"}')
         return b'{"value":%b%b%b","quality":"%b"}' % (text, self._middle, time.encode(), quality.encode())
@@ -224,12 +242,12 @@ def answer(reply: Reply, *, action: bool, times: Times) -> bytes:
     if reply.data is not None:
         fields["data" if action else "value"] = reply.data
     fields["times"] = times
-    return _encode(fields)
+    return json(fields)
 
 
 def live_block(block: Block) -> bytes:
     """`{"job", "offset", "columns": {name: [values]}, "units": {name: unit}}`; NaN becomes null."""
-    return _encode(
+    return json(
         {
             "job": block.job,
             "offset": block.offset,

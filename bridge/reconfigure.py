@@ -29,6 +29,7 @@ from bridge.uplink import Uplink
 
 VERB = "reload"
 ASKING = 5.0  # seconds to wait for the broker's word on new devices, before they are started anyway
+MOST = 1000  # who wait for the next reload: one that hangs must not gather messages for ever
 CHANGED = "its configuration was changed"
 ENDS = "this bridge is stopping"
 
@@ -75,6 +76,9 @@ class Reconfigure:
 
     def ask(self, call: Message | None = None) -> None:
         """Soon. `call`: a message that is to be answered. Whoever asks while one is under way gets the next."""
+        if call is not None and len(self._calls) >= MOST:
+            self._answer([call], Outcome.REJECTED, "too many ask for it")
+            return
         if call is not None:
             self._calls.append(call)
         self._asked.set()
@@ -198,7 +202,7 @@ class Reconfigure:
             if ours:
                 parts.housekeeping.removed(name, reason)
         for runner in made.values():
-            parts.maker.restore(runner.device)
+            parts.maker.restore(runner)
             parts.fleet.add(runner.device, runner)
 
 

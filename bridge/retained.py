@@ -14,12 +14,13 @@ from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
 
 PATIENCE = 5.0  # seconds for the mark to come back
 LARGEST = 64 << 20  # bytes of a packet
+ROOM = 64 << 20  # bytes that are kept of all; the rest is left out
 REFUSED = 0x80  # reason codes from here on
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Payloads by topic, none of them empty. `complete`: the mark came back behind them."""
+    """Payloads by topic, none of them empty. `complete`: the mark came back behind them, and there was room."""
 
     messages: dict[str, bytes]
     complete: bool
@@ -36,13 +37,17 @@ async def read(connection: ConnectionSettings, own: str, topics: Sequence[str]) 
     token = secrets.token_hex(8)
     mark, found, marked = f"{own}/{token}", dict[str, bytes](), asyncio.Event()
 
+    room = ROOM
+
     def hear(message: Message) -> None:
+        nonlocal room
         if message.topic == mark:
             marked.set()
-        elif message.payload:
-            found[message.topic] = message.payload
-        else:
+        elif not message.payload:
             found.pop(message.topic, None)
+        elif room > 0:
+            room -= len(message.topic) + len(message.payload)
+            found[message.topic] = message.payload
 
     mqtt = Mqtt(_momentary(connection), hear)
     await mqtt.connect()
@@ -55,7 +60,7 @@ async def read(connection: ConnectionSettings, own: str, topics: Sequence[str]) 
         pass
     finally:
         await mqtt.disconnect(within=1.0)
-    return Kept(found, marked.is_set())
+    return Kept(found, marked.is_set() and room > 0)
 
 
 async def clear(connection: ConnectionSettings, topics: Sequence[str]) -> list[str]:

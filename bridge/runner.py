@@ -24,7 +24,7 @@ class Runner:
     """ValueError when the settings cannot work: a certificate's file that is not there, a header that is none."""
 
     def __init__(self, device: Device, settings: DeviceSettings, tools: Tools) -> None:
-        self.device, self._settings, self._tools = device, settings, tools
+        self.device, self.driver, self._settings, self._tools = device, settings.driver, settings, tools
         self._plugin = plugins.load(settings.driver)
         self._target = configured.target(settings, self._plugin)
         self._pings = configured.pings(settings, self._plugin)

@@ -34,6 +34,7 @@ OTHER_VARIABLES = frozenset({
     "LAB2MQTT_PROMETHEUS", "LAB2MQTT_NSPAWN_ROOT", "LAB2MQTT_WHEELS",
     "LAB2MQTT_DOCKER", "LAB2MQTT_DOCKER_IMAGE", "LAB2MQTT_DOCKER_COMPOSE",
     "LAB2MQTT_HA_URL", "LAB2MQTT_HA_TOKEN_FILE", "LAB2MQTT_HA_BROKER_PORT", "LAB2MQTT_HA_RESTART",
+    "LAB2MQTT_NODE_RED", "LAB2MQTT_NODE_RED_NODE",
 })  # fmt: skip
 _QUERY = re.compile(r"(?<=[?&])([^=&]*=)[^&]*")  # values in a url may be tokens
 # Kubernetes gives these to every container beside a service that is called lab2mqtt.
@@ -224,9 +225,12 @@ def _masked(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def _lay_over(below: dict[str, object], above: Mapping[str, object]) -> None:
+    """Tables are made anew: each source still says afterwards what it held itself."""
     for key, value in above.items():
-        present = below.get(key)
-        if isinstance(present, dict) and isinstance(value, Mapping):
-            _lay_over(present, value)
+        if isinstance(value, Mapping):
+            present = below.get(key)
+            table = dict(present) if isinstance(present, dict) else {}
+            _lay_over(table, value)
+            below[key] = table
         else:
             below[key] = value

@@ -77,7 +77,7 @@ class DeviceSettings(PolicyKeys):
     url: str = Field(description="Where it is: ws://host:port/path or wss://…")
     name: str | None = Field(default=None, description="As a person calls it")
     area: str | None = Field(default=None, description="The room, suggested to Home Assistant")
-    enabled: bool = Field(default=True, description="false: as if it stood not here")
+    enabled: bool = Field(default=True, description="false: as if it were not here")
     tls: DeviceTlsSettings | None = Field(default=None, description="How to verify a wss:// device")
     username: str | None = Field(default=None, description="HTTP Basic")
     password: SecretStr | None = Field(default=None, description="HTTP Basic")
@@ -138,10 +138,14 @@ class DeviceSettings(PolicyKeys):
     @field_validator("url")
     @classmethod
     def _websocket(cls, url: str) -> str:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # whose words quote the address, and a password in it
+            raise ValueError("expected ws://host[:port][/path] or wss://…, with a port from 1 to 65535") from None
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment:
             raise ValueError("expected ws://host[:port][/path] or wss://…")
-        if parts.port == 0:
+        if port == 0:
             raise ValueError("expected a port from 1 to 65535")
         return url
 

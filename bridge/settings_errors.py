@@ -60,10 +60,11 @@ class Origin:
         if self.variables:
             names = {name.upper(): name for name in self.variables}
             for length in range(len(path), 0, -1):
-                if name := names.get("LAB2MQTT_" + "__".join(path[:length]).upper()):
-                    return f"{name}: {dotted(path)}"
-        name = f"{self.name}{'__'.join(path)}" if self.name.endswith("/") else self.name
-        return f"{name}: {dotted(path)}"
+                start = "LAB2MQTT_" + "__".join(path[:length]).upper()
+                if found := [names[name] for name in names if name == start or name.startswith(start + "__")]:
+                    return f"{found[0]}: {dotted(path)}"
+        is_file = self.name.endswith("/") and len(path) > 1  # one key of a directory is in a file of its own
+        return f"{self.name}{'__'.join(path) if is_file else ''}: {dotted(path)}"
 
 
 def lines(error: ValidationError, root: type[BaseModel], origins: Sequence[Origin]) -> list[str]:
@@ -89,13 +90,22 @@ def _line(detail: ErrorDetails, root: type[BaseModel], origins: Sequence[Origin]
     if not path:
         return f"{origins[0].name}: {_expectation(detail)}"
     known, secret = _walk(root, path, origins)
-    place = next((origin for origin in reversed(origins) if origin.holds(path)), origins[0]).place(path)
+    place = _origin(detail, path, origins).place(path)
     text = _expectation(detail) + _suggestion(detail, known)
+    if path == ("bridge", "id") and detail["type"] == "missing" and not origins[0].values:
+        text += " (a configuration is given with -c FILE)"
     value = detail["input"]
     if secret and isinstance(value, str) and value:
         text = text.replace(value, "***")  # a driver's own validator may have quoted it
     given = "" if secret or is_name or repr(value) in text else _given(detail)
     return f"{place}: {text}{given}"
+
+
+def _origin(detail: ErrorDetails, path: Path, origins: Sequence[Origin]) -> Origin:
+    """Where the value is from; of a key that is missing, where its table is from if that is not the file."""
+    if detail["type"] == "missing" and not origins[0].holds(path[:-1]):
+        path = path[:-1]
+    return next((origin for origin in reversed(origins) if origin.holds(path)), origins[0])
 
 
 def _on_one_line(text: str) -> str:
@@ -122,7 +132,7 @@ def _given(detail: ErrorDetails) -> str:
     if isinstance(value, bool | int | float):
         return f", given {json.dumps(value)}"
     if isinstance(value, str) and detail["type"] not in ("dict_type", "model_type"):
-        shown = re.sub(r"//\S*@", "//***@", value)
+        shown = re.sub(r"(://.*?\?).*", r"\1***", re.sub(r"//\S*@", "//***@", value))  # a query may hold a token
         return f", given {json.dumps(shown[:80], ensure_ascii=False)}"
     return f", given a {'text' if isinstance(value, str) else type(value).__name__}"
 

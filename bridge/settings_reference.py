@@ -19,7 +19,8 @@ Made by `lab2mqtt schema --markdown`; a test keeps it current. One TOML file, gi
   `--secrets DIR`, `LAB2MQTT_SECRETS_DIR`, systemd's credentials, or `/run/secrets`.
 * The environment wins over the directory, and that over the file. `lab2mqtt check -c FILE` shows the outcome.
 * A key that is not known is an error, and so is a value that does not fit: the bridge ends with code 78 and says
-  the file, the key and what was expected. Times are in seconds.
+  the file, the key and what was expected.
+* Times are in seconds. A relative path begins at the directory in which the command is started.
 """
 COMMON = "evok"  # any driver: the keys that all of them share are taken from its variant
 

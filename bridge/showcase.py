@@ -143,7 +143,7 @@ class Showcase:
         found, kinds = self._components(group)
         told = self._told.setdefault(group, _Told())
         vanished = self._stubs(group, told, found, kinds)
-        text = self._payload(group, found, vanished)
+        text = self._payload(group, found, vanished) if found or vanished else b""
         if text == told.text:
             return False
         told.text = text

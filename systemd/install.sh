@@ -8,8 +8,11 @@
 # It changes /opt/lab2mqtt, /etc/lab2mqtt and units in /etc/systemd/system, and nothing else. A second run installs
 # the checkout beside what runs, switches over, and restarts what was running.
 set -eu
+umask 022 # the service's user reads what root installs
+export LC_ALL=C
 
 top=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
+cd / # Python imports from where it is started, which may be anybody's directory
 opt=/opt/lab2mqtt etc=/etc/lab2mqtt units=/etc/systemd/system
 
 say() { printf 'install: %s\n' "$*"; }
@@ -20,13 +23,15 @@ while [ $# -gt 0 ]; do
     case $1 in
         --name) name=${2:?--name needs a name}; shift ;;
         --remove) remove=1 ;;
-        *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 64 ;;
+        *) sed -n '2,7s/^# \{0,1\}//p' "$top/systemd/install.sh"; exit 64 ;;
     esac
     shift
 done
 case $name in *[!a-z0-9_]*) fail "--name takes lower-case letters, digits and underscores" ;; esac
 unit=lab2mqtt${name:+@$name}.service
 [ "$(id -u)" = 0 ] || fail "run this as root"
+exec 9<"$units"
+flock -n 9 || fail "another run of this script is under way"
 
 if [ -n "$remove" ]; then
     systemctl disable --now 'lab2mqtt@*.service' lab2mqtt.service 2>/dev/null || true
@@ -47,10 +52,12 @@ if [ "$(cat "$opt/current/stamp" 2>/dev/null)" = "$stamp" ]; then
     say "$version of this checkout is installed already"
 else
     release=$opt/releases/$version-$(date -u +%Y%m%dT%H%M%SZ)
+    before=$(readlink -f "$opt/current" || true)
     say "installing $version to $release"
     mkdir -p "$opt/releases"
     build=$(mktemp -d)
     trap 'rm -rf "$release" "$build"' EXIT
+    trap 'exit 1' HUP INT TERM
     python3 -m venv "$release"
     "$release/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$top/requirements/run.txt"
     (cd "$top" && cp -R bridge pyproject.toml README.md LICENSE "$build") # nothing is written to the checkout
@@ -59,11 +66,16 @@ else
     cp -R "$top/docs" "$release/share/doc/lab2mqtt"
     "$release/bin/lab2mqtt" --version >/dev/null
     printf '%s\n' "$stamp" >"$release/stamp"
+    trap 'rm -rf "$build"' EXIT
     ln -sfn "$release" "$opt/current.new" && mv -T "$opt/current.new" "$opt/current"
-    trap - EXIT
+    trap - EXIT HUP INT TERM
     rm -rf "$build"
-    find "$opt/releases" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -n | head -n -2 | cut -d' ' -f2 |
-        while read -r old; do rm -rf "$old"; done # but the last one, to go back to
+    for old in "$opt/releases"/*; do
+        case ${old##*/} in
+            "${release##*/}" | "${before##*/}") ;; # what ran until now stays, to go back to
+            *) rm -rf "$old" ;;
+        esac
+    done
 fi
 
 # --- the units and their secrets -------------------------------------------------------------------------
@@ -76,8 +88,11 @@ install -d -m 755 "$units/$unit.d"
 {
     echo "# Made by install.sh from $credentials; run it again after a change there."
     echo "[Service]"
-    find "$credentials" -maxdepth 1 -type f | sort | while read -r secret; do
-        echo "LoadCredential=$(basename "$secret"):$secret"
+    for secret in "$credentials"/*; do
+        case ${secret##*/} in
+            *[!A-Za-z0-9_.-]*) [ ! -f "$secret" ] || say "$secret is no name of a secret: left out" >&2 ;;
+            *) [ ! -f "$secret" ] || echo "LoadCredential=${secret##*/}:$secret" ;;
+        esac
     done
 } >"$units/$unit.d/credentials.conf"
 systemctl daemon-reload

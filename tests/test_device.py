@@ -240,6 +240,22 @@ def test_jobs_of_an_earlier_process_are_told_again_and_count() -> None:
     assert rig.shows("job/new")["state"] == "done"
 
 
+def test_jobs_that_nobody_remembers_are_cleared_and_no_others() -> None:
+    rig = Rig().connect()
+    rig.device.jobs.restore({"1": {"job": "1", "state": "done"}})
+    for job in "123":
+        rig.device.jobs.found(f"lab2mqtt/toy/job/{job}", kept=True)
+    rig.device.jobs.found("lab2mqtt/toy/job/4", kept=True)
+    rig.device.jobs.found("lab2mqtt/toy/job/4", kept=False)
+    rig.report(Job("3", {"state": "running"}))
+    rig.drain()
+    assert rig.device.jobs.inventory() == 1
+    removal = rig.outbox.next_state()
+    assert removal is not None
+    assert (removal.topic, removal.payload) == ("lab2mqtt/toy/job/2", b"")
+    assert rig.device.jobs.inventory() == 0
+
+
 # --- groups --------------------------------------------------------------------------------------------
 
 

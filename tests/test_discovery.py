@@ -280,6 +280,27 @@ def test_an_instrument() -> None:
     assert found["availability_mode"] == "all"
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://10.0.0.5:8080/panel?x=1#y", True),
+        ("https://[fe80::1]/", True),
+        ("http://[", False),
+        ("http://[x]/", False),
+        ("http://io:99999/", False),
+        ("http://io:x/", False),
+        ("http://{{ states }}/", False),
+        ("http://io/\x00", False),
+        ("http://user:secret@io/", False),
+        ("http://io/" + "x" * 300, False),
+    ],
+)
+def test_an_address_that_home_assistant_cannot_read_costs_nothing_else(url: str, told: bool) -> None:
+    found = whole(discovery.About("io", "Unipi", "here", info={"configuration_url": url, "model": "M103"}))
+    assert found["device"].get("configuration_url") == (url if told else None)
+    assert found["device"]["model"] == "M103"
+
+
 def test_the_link_can_be_seen_while_the_device_is_away() -> None:
     link = whole(ABOUT)["components"]["sensor/_link"]
     assert link["availability"] == [{"topic": "lab2mqtt/_bridge/here/status"}]

@@ -12,6 +12,8 @@ from bridge.ends import SessionClosed, explain, judge, trouble
 from bridge.mqtt_values import MqttError, Refused
 from bridge.websocket import ConnectionLost, HandshakeRefused, HandshakeTimeout, ProtocolViolation
 
+SEVERAL = f"Multiple exceptions: [Errno {errno.ECONNREFUSED}] Connect call failed ('::1', 1, 0, 0)"
+
 
 @pytest.mark.parametrize(
     ("error", "verdict"),
@@ -50,6 +52,8 @@ def test_verdicts(error: Exception, verdict: Verdict) -> None:
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"), "nobody listens"),
         (OSError(errno.EHOSTUNREACH, "in any language"), "no route"),
+        (OSError(f"{SEVERAL}, {SEVERAL}"), "nobody listens"),
+        (OSError(f"{SEVERAL}, [Errno 113] no route"), "[Errno 113] no route"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
         (TimeoutError("10.0.0.9 port 80 does not answer"), "10.0.0.9 port 80 does not answer"),
         (TimeoutError(), "TimeoutError"),
@@ -71,5 +75,6 @@ def test_a_flood_of_words_is_cut() -> None:
 def test_troubles_that_may_mean_something_else_for_a_device() -> None:
     assert trouble(HandshakeTimeout("silence")) is Trouble.HANDSHAKE
     assert trouble(ConnectionRefusedError()) is Trouble.REFUSED
+    assert trouble(OSError(f"{SEVERAL}, {SEVERAL}")) is Trouble.REFUSED
     assert trouble(ConnectionResetError()) is None
     assert trouble(TimeoutError()) is None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from time import monotonic
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.access import Rules
 from bridge.catalogue import Catalogue
-from bridge.ghosts import read_document
+from bridge.ghosts import INVENTORIES, LARGEST, MOST, read_document
 from bridge.model import Declared, GroupState, GroupStatus, Kind, Point, Update
 from bridge.outbox import Publication
 from bridge.topics import DeviceTopics
@@ -260,6 +261,22 @@ def test_a_device_that_declares_nothing_loses_nothing() -> None:
     assert life.states == {"a", "b"}
 
 
+def test_a_list_that_some_stranger_wrote_costs_little() -> None:
+    """Nor does one of ours: tens of thousands of points are cleared without a pause that others would notice."""
+    life = Life()
+    life.catalogue.found("", {f"p{number}": "sensor" for number in range(2 * LARGEST)})
+    for number in range(2 * MOST):
+        life.catalogue.found(f"g{number}", {"x": "sensor"})
+    assert sum(len(life.catalogue.ghosts.of(group)) for group in life.catalogue.ghosts) == LARGEST
+    assert len(life.retained) == len(list(life.catalogue.ghosts)) - 1 == MOST - 1  # groups, offline
+    life.declare("")
+    begun = monotonic()
+    for _ in range(INVENTORIES):
+        life.catalogue.inventory()
+    assert len(life.catalogue.ghosts.of("")) == 0
+    assert monotonic() - begun < 3.0
+
+
 # --- documents ------------------------------------------------------------------------------------------
 
 
@@ -269,7 +286,7 @@ def test_foreign_documents_are_none() -> None:
 
 def test_what_is_no_key_names_no_topic() -> None:
     document = read_document(
-        b'{"group": "", "points": {"#": {"kind": "sensor"}, "a/b": {}}, "former": {"+": "x"}}'
+        b'{"group": "", "points": {"#": {"kind": "sensor"}, "a/b": {}, "%FF": {}}, "former": {"+": "x"}}'
     )
     assert document is not None
     assert document.kinds == {"a/b": ""}

@@ -202,6 +202,17 @@ def test_a_forgotten_id_is_a_new_command() -> None:
     assert len(desk.carrier.submitted) == 1
 
 
+def test_who_sets_the_clock_does_not_make_ids_forgotten() -> None:
+    desk = Desk()
+    desk.send({"value": True, "id": "a"})
+    desk.device.report(Reply("a", Outcome.FAILED, "no"), desk.now, desk.wall)
+    desk.wall += 86_400
+    desk.send({"value": False, "id": "b"}, topic="root/io/set/ro/2")
+    desk.answers()
+    desk.send({"value": True, "id": "a"})
+    assert desk.outcome() == "failed"
+
+
 @pytest.mark.parametrize("wish", [{"value": True}, {"value": True, "id": "never seen"}])
 def test_dup_without_a_memory_of_it_is_unknown(wish: dict[str, object]) -> None:
     desk = Desk()
@@ -209,6 +220,15 @@ def test_dup_without_a_memory_of_it_is_unknown(wish: dict[str, object]) -> None:
     assert desk.outcome() == "unknown"
     assert desk.notices == [("duplicate", "root/io/set/ro/1")]
     assert desk.carrier.submitted == []
+
+
+def test_what_was_answered_unknown_once_is_not_carried_out_when_it_is_repeated() -> None:
+    desk = Desk()
+    for dup in (True, False, True):
+        desk.send({"value": True, "id": "never seen"}, dup=dup)
+        assert desk.outcome() == "unknown"
+    assert desk.carrier.submitted == []
+    assert desk.notices == [("duplicate", "root/io/set/ro/1")]
 
 
 def test_dup_of_what_is_open_is_answered_with_it() -> None:

@@ -424,9 +424,30 @@ async def test_a_second_bridge_on_the_same_file_is_noticed(tmp_path: Path) -> No
     first.remember("io", "key", 1)
     second = Journal.open(tmp_path / "j", NOW)
     assert not second.durable
-    assert "locked" in (second.trouble or "")
+    assert "another process has it open" in (second.trouble or "")
     assert await first.close()
     assert [file.name for file in tmp_path.iterdir()] == ["j"]
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_somebody_removed_is_noticed_and_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_writer, "RETRY_SECONDS", 0.02)
+    path = tmp_path / "state" / "j"
+    journal = Journal.open(path, NOW)
+    journal.remember("io", "early", 1)
+    assert await journal.flush()
+    shutil.rmtree(path.parent)
+    journal.remember("io", "late", 2)
+    assert not await journal.flush()
+    assert "another file is in its place" in (journal.trouble or "") or "No such file" in (journal.trouble or "")
+    while not journal.durable:
+        await asyncio.sleep(0.01)
+    assert await journal.close()
+    again = Journal.open(path, NOW)
+    assert again.memory("io") == {"early": 1, "late": 2}
+    assert await again.close()
 
 
 @contextmanager

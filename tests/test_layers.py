@@ -25,7 +25,7 @@ IMPURE = {
     "websockets", "paho", "structlog",
 }  # fmt: skip
 FOR_DRIVERS = ("bridge.model", "bridge.driver", "bridge.pending")
-MAY_SIMULATE = ("bridge.cli.demo", "bridge.cli.simulate")
+MAY_SIMULATE = ("bridge.cli.demo", "bridge.cli.replay", "bridge.cli.simulate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ BASE = {
     "homeassistant/device/lab2mqtt-_bridge-gate/config": config(OWN),
     "homeassistant/device/zigbee2mqtt/config": config("zigbee2mqtt/bridge/state"),
     "homeassistant/device/strange/config": b"\xff",
+    # of somebody who shows something of his own as available, or connected, while we are
+    "homeassistant/device/door_bell/config": config(OWN, "lab2mqtt/io/status"),
+    "homeassistant/device/panel/config": f'{{"components":{{"a":{{"state_topic":"{OWN}"}}}}}}'.encode(),
 }
 
 
@@ -55,6 +58,11 @@ def test_without_lists_that_can_be_read_nothing_is_a_ghost() -> None:
     kept = {topic: payload for topic, payload in BASE.items() if "/points" not in topic}
     assert leftovers.ghosts(kept, TOPICS, "io") == []
     assert leftovers.ghosts(BASE | {"lab2mqtt/io/points/1": b"?"}, TOPICS, "io") == []
+
+
+def test_only_what_we_announce_is_ours() -> None:
+    found = dict(leftovers.announcements(BASE, PREFIX, OWN))
+    assert set(found) == {topic for topic in BASE if topic.startswith("homeassistant/device/lab2mqtt-")}
 
 
 def test_a_device_that_left_goes_with_its_discovery_and_its_link_last() -> None:
@@ -76,10 +84,16 @@ def test_discovery_of_a_device_or_a_group_that_is_not_there() -> None:
     config_of_old = config(OWN, "lab2mqtt/old/status")
     group = config(OWN, "lab2mqtt/io/status", "lab2mqtt/io/status/2")
     foreign = config(OTHER, "lab2mqtt/old/status")
-    kept = BASE | {"homeassistant/device/a/config": config_of_old, "homeassistant/device/b/config": group}
-    kept |= {"homeassistant/device/c/config": foreign, "elsewhere/device/d/config": config_of_old}
+    kept = BASE | {
+        "homeassistant/device/lab2mqtt-a/config": config_of_old,
+        "homeassistant/device/lab2mqtt-b/config": group,
+    }
+    kept |= {
+        "homeassistant/device/lab2mqtt-c/config": foreign,
+        "elsewhere/device/lab2mqtt-d/config": config_of_old,
+    }
     found = leftovers.unannounced(kept, TOPICS, PREFIX, ["io"])
-    assert found == ["homeassistant/device/a/config", "homeassistant/device/b/config"]
+    assert found == ["homeassistant/device/lab2mqtt-a/config", "homeassistant/device/lab2mqtt-b/config"]
 
 
 def test_the_devices_of_a_running_bridge() -> None:

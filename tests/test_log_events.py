@@ -92,6 +92,28 @@ async def test_secrets_and_frames_are_not_told(told: list[Mapping[str, Json]]) -
     assert "last_frames" not in event
 
 
+async def test_a_secret_is_masked_before_anything_is_cut(told: list[Mapping[str, Json]]) -> None:
+    log.hide([PLANTED])
+    try:
+        much = "x" * (LONGEST - 5) + PLANTED
+        structlog.get_logger("bridge.x").error(
+            "said", much=much, options={"password": "short"}, listed=[{"url": f"ws://me:{PLANTED}@host"}],
+            error=ValueError(much),
+        )  # fmt: skip
+        await asyncio.sleep(0)
+    finally:
+        log.hide([])
+    (event,) = told
+    assert PLANTED[:5] not in json.dumps(event)
+    assert "short" not in json.dumps(event)
+
+
+async def test_who_logs_badly_does_not_suffer_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = log_events.LogEvents(lambda data: None, "warning")
+    handler.handle(logging.LogRecord("somebody", logging.ERROR, "", 1, "%d", ("no number",), None))
+    assert "Logging error" in capsys.readouterr().err
+
+
 async def test_another_thread_may_log(told: list[Mapping[str, Json]]) -> None:
     thread = threading.Thread(target=lambda: logging.getLogger("bridge.journal_writer").error("the disk is full"))
     thread.start()

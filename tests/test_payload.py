@@ -62,6 +62,11 @@ def test_non_finite_numbers_become_null() -> None:
     assert payload.json({"a": math.nan, "b": [math.inf, -math.inf, 1.5]}) == b'{"a":null,"b":[null,null,1.5]}'
 
 
+def test_half_a_surrogate_pair_keeps_nothing_from_being_said() -> None:
+    assert payload.json({"a\ud800": ("x\udfff", Times(received="\ud800"))}) == b'{"a?":["x?",{"received":"?"}]}'
+    assert b'"x?"' in StateFormat("\ud800", plain=False).encode("x\ud800", TIME)
+
+
 # --- set -----------------------------------------------------------------------------------------------
 
 

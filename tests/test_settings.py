@@ -163,6 +163,27 @@ def test_a_missing_directory_of_secrets_is_one_line(file: Path, tmp_path: Path) 
     ]
 
 
+def test_a_secret_that_does_not_fit_the_rest_names_its_directory(file: Path, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "mqtt__password").write_text("x")
+    assert problems(file, MINIMAL, secrets=secrets) == [f"{secrets}/: mqtt: a password needs a username"]
+
+
+def test_who_gives_no_file_is_told_how() -> None:
+    with pytest.raises(ConfigurationError, match=r"bridge\.id: missing \(a configuration is given with -c FILE\)"):
+        load(None, {})
+
+
+def test_a_device_that_only_a_variable_knows_is_that_variables_fault(file: Path) -> None:
+    file.write_text(IO)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {"LAB2MQTT_DEVICES__OI__POLL": "1"})
+    assert caught.value.lines == [
+        f"LAB2MQTT_DEVICES__OI__POLL: devices.oi.{key}: missing" for key in ("driver", "url")
+    ]
+
+
 def test_a_syntax_error_says_where(file: Path) -> None:
     (line,) = problems(file, "[bridge]\nid = gw\n")
     assert "line 2" in line
@@ -207,7 +228,7 @@ def test_a_file_that_is_not_utf8_says_where(file: Path) -> None:
         (MINIMAL + DEVICE.replace("[devices.io]", "[devices.IO]"), "devices.IO: expected lower-case letters"),
         (MINIMAL + DEVICE.replace("toy", "tow"), "devices.io.driver: unknown driver 'tow' (installed:"),
         (MINIMAL + DEVICE.replace("ws:", "http:"), "devices.io.url: expected ws://host"),
-        (MINIMAL + DEVICE.replace("/ws", ":99999/ws"), "devices.io.url: Port out of range 0-65535"),
+        (MINIMAL + DEVICE.replace("/ws", ":99999/ws"), "devices.io.url: expected ws://host[:port]"),
         (IO + "scan = 'x'\n", 'devices.io.scan: expected a number, given "x"'),
         (IO + "scann = 1\n", "devices.io.scann: unknown key (did you mean scan?)"),
         (IO + "denny = []\n", "devices.io.denny: unknown key (did you mean deny?)"),
@@ -277,6 +298,11 @@ PLANTED = "planted-s3cret"
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}@host/#fragment"\n',
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}@host/"\npassword = "{PLANTED}"\n',
         f'[devices.io]\ndriver = "toy"\nurl = "ws://me:x/{PLANTED}@host/"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}/x@host/"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}[@host/"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "ws://me:{PLANTED}\u2100@host/"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "http://host/?key={PLANTED}"\n',
+        f'[devices.io]\ndriver = "toy"\nurl = "ws://host:x/?key={PLANTED}"\n',
         DEVICE + f'username = "m:e"\npassword = "{PLANTED}"\n',
         DEVICE + f'headers = {{ X-Key = "{PLANTED}\\n" }}\n',
         DEVICE + f'headers = "{PLANTED}"\n',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from msgspec.structs import replace
 from bridge.access import Rules
 from bridge.device import Device, Profile
 from bridge.drivers import zeiss_inspect_points
+from bridge.journal import Journal
+from bridge.kept import Kept
 from bridge.link import State
 from bridge.model import Block, Declared, Event, GroupState, GroupStatus, Happened, Kind, Point, Ready, Update
 from bridge.occurrences import LONGEST, MOST, PAUSE
@@ -31,8 +34,8 @@ SHOWN = Presentation("homeassistant", "lab2mqtt", "here", "Cabinet", "Lab")
 class Shown:
     """A device that is shown, without a session; `retained` is what a broker would keep."""
 
-    def __init__(self, presentation: Presentation = SHOWN, **profile: Any) -> None:
-        self.outbox = Outbox()
+    def __init__(self, presentation: Presentation = SHOWN, kept: Kept | None = None, **profile: Any) -> None:
+        self.outbox = Outbox(kept=kept)
         self.retained: dict[str, bytes] = {}
         self.times: dict[str, int] = {}  # how often each topic was published to
         self.now = 1000.0
@@ -243,6 +246,12 @@ def test_a_preset_is_a_button() -> None:
     assert made.components()["button/preset/halt"]["command_topic"] == "lab2mqtt/io/call/preset/halt"
 
 
+def test_a_group_without_points_is_not_shown(shown: Shown) -> None:
+    shown.report(Declared((), "b"), GroupStatus("b", GroupState.ONLINE))
+    shown.tick()
+    assert list(shown.announced()) == ["homeassistant/device/lab2mqtt-io/config"]
+
+
 # --- what happens meanwhile -------------------------------------------------------------------------------------
 
 
@@ -362,3 +371,18 @@ def test_a_silent_device_publishes_nothing() -> None:
     made.device.enter(State.OFFLINE, WALL, "another bridge has it")
     made.tick()
     assert made.retained == {}
+
+
+def test_what_waits_for_home_assistant_survives_the_process_like_what_waits_for_the_broker(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "journal.db", WALL)
+    made = Shown(kept=Kept(journal))
+    made.report(Declared((RELAY,)), Happened("one", {}), Happened("two", {}))
+    assert made.occurrences() == []
+    assert [occurrence.topic for _, occurrence in journal.replay()] == [
+        "lab2mqtt/io/event/one",
+        "lab2mqtt/io/event/two",
+    ]
+    made.tick(0.1)
+    made.tick(1)
+    assert made.occurrences() == ["event/one", "event/two"]
+    assert journal.waiting == 2

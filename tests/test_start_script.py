@@ -32,7 +32,10 @@ case "$*" in
             chmod +x "$4/bin/$tool"
         done ;;
     "-m pip --version") ;;
-    "-m pip install "*) echo "$*" >>"$STATE/log"; [ ! -e "$STATE/broken-pip" ] ;;
+    "-m pip install "*)
+        echo "$*" >>"$STATE/log"
+        [ ! -e "$STATE/interrupted" ] || kill -INT $PPID
+        [ ! -e "$STATE/broken-pip" ] ;;
     "-m pytest"*) echo "pytest $* $LAB2MQTT_REQUIRE_MOSQUITTO"; [ ! -e "$STATE/broken-pytest" ] ;;
     *) echo "unexpected: $*" >&2; exit 99 ;;
 esac
@@ -148,11 +151,20 @@ def test_an_interrupted_installation_is_repeated(checkout: Checkout) -> None:
     checkout.has("broken-pip")
     failed = checkout.run("run")
     assert failed.returncode == 69
-    assert failed.stderr.splitlines()[-1] == "lab2mqtt: the requirements could not be installed"
+    assert failed.stderr.splitlines()[-1].startswith("lab2mqtt: the requirements could not be installed (")
     (checkout.state / "broken-pip").unlink()
     assert checkout.log
     assert checkout.run("run").returncode == 0
     assert len(checkout.log) == 2, "the environment is there, the packages are not"
+
+
+def test_whoever_interrupts_it_is_told_that_it_goes_on(checkout: Checkout) -> None:
+    checkout.has("interrupted")
+    stopped = checkout.run("run")
+    assert stopped.returncode == 130
+    assert stopped.stderr.splitlines()[-1] == "lab2mqtt: interrupted: call it again, and it goes on"
+    (checkout.state / "interrupted").unlink()
+    assert checkout.run("run").returncode == 0
 
 
 def test_demo_and_test_bring_what_they_need_and_the_larger_set_serves_all(checkout: Checkout) -> None:

@@ -93,7 +93,8 @@ def others(settings: Settings) -> Iterator[Role]:
     commands = (Rule("write", f"{root}/+/set/#"), Rule("write", f"{root}/+/call/#"))
     everything = Rule("read", f"{root}/#")
     if home.discovery:
-        own = (Rule("read", f"{home.prefix}/#"), Rule("write", home.birth))
+        again = Rule("write", f"{root}/_bridge/+/call/refresh")  # its button "Announce again"
+        own = (Rule("read", f"{home.prefix}/#"), Rule("write", home.birth), again)
         yield Role(HOME_ASSISTANT, "Home Assistant: discovery, all that is published, and commands",
                    (*own, everything, *commands))  # fmt: skip
     answers = Rule("readwrite", f"{settings.bridge.response_prefix}{COMMANDER}/#")

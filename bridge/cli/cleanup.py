@@ -72,12 +72,28 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(options: argparse.Namespace) -> int:
     settings = configuration.read(options)
+    _check(options)
     announced = settings.home_assistant
     if options.prefix == announced.prefix and announced.discovery:
         options.wrong_use(f"{options.prefix} is the prefix of the configuration, and discovery is switched on")
     if options.bridge == settings.bridge.id:
         options.wrong_use(f"{options.bridge} is the bridge of the configuration")
     return client.run(_cleanup(options, settings))
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What no configuration could ever have had is a slip, and a wildcard one that could go far."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from bridge.settings_models import Id, Topic
+
+    checks = {"prefix": TypeAdapter[str](Topic), "bridge": TypeAdapter[str](Id)}
+    for name, check in checks.items():
+        try:
+            if (given := getattr(options, name)) is not None:
+                check.validate_python(given)
+        except ValidationError:
+            options.wrong_use(f"--{name}: no configuration can have {given!r}")
 
 
 async def _cleanup(options: argparse.Namespace, settings: Settings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from bridge.settings import Settings
@@ -12,7 +12,7 @@ from bridge.settings_errors import SECRET_NAME
 
 
 def words(settings: Settings) -> list[str]:
-    """Secrets, values in urls' queries, what drivers' own keys call a secret, and HTTP Basic made of them."""
+    """Secrets, what has a name like one (in presets too), values in urls' queries, and HTTP Basic made of them."""
     return sorted(set(_words(settings)))
 
 
@@ -24,10 +24,15 @@ def _words(settings: Settings) -> Iterator[str]:
     for device in settings.devices.values():
         logins.append((device.username, device.password))
         yield from (value for _, value in parse_qsl(urlsplit(device.url).query) if value)
-        for name in type(device.options).model_fields:
-            value = getattr(device.options, name)
-            if isinstance(value, str) and SECRET_NAME.search(name):
-                yield value
+    yield from _called_secret(settings.model_dump())
     for user, password in logins:
         if user is not None and password is not None:
             yield b64encode(f"{user}:{password.get_secret_value()}".encode()).decode()
+
+
+def _called_secret(table: Mapping[str, object]) -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _called_secret(value)
+        elif isinstance(value, str) and SECRET_NAME.search(name):
+            yield value

@@ -236,6 +236,6 @@ def _hints(settings: Settings, servers: Mapping[str, Server]) -> list[str]:
             topic = shlex.quote(f"{root}/{instrument.device}/{verb}")
             lines.append(f"  mosquitto_pub {where} -t {topic} -m {shlex.quote(payload)}")
         lines.append(f"  curl {server.url.replace('ws', 'http', 1)}/_fault/drop")
-        if instrument.effects:
-            lines.append(f"{instrument.device}: {instrument.effects}.")
+        effects = f"{instrument.effects}; " if instrument.effects else ""
+        lines.append(f"{instrument.device}: {effects}the last line cuts its connection.")
     return lines

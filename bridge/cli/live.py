@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 FRESH = 1.5  # seconds that a change is bright
 LEAST = 16  # lines for what changes, however many stand above it
+WIDE = 100  # columns from which on there is room for names and ages
 BARS = "▁▂▃▄▅▆▇█"
 KINDS = {"link": "yellow", "event": "magenta", "command": "cyan", "answer": "green"}
 STATES = {"ready": "green", "online": "green", "offline": "red", "gone": "red"}
@@ -54,8 +56,12 @@ class Screen:
         if self._size != (size := (console.width, console.height)):
             self._size = size
             console.clear()
-            above = console.render_lines(Text("\n".join([*self._above, ""] if self._above else [])))
-            self._top = min(len(above), max(console.height - LEAST, 0)) if self._above else 0
+            text = [part for line in self._above for part in folded(line, console.width)]
+            above = console.render_lines(Text("\n".join([*text, ""] if text else [])))
+            self._top = min(len(above), max(console.height - LEAST, 0)) if text else 0
+            if 0 < self._top < len(above):
+                more = _line(f"… and {len(above) - self._top} lines more, in a higher window", "dim")
+                above[self._top - 1 :] = console.render_lines(more)
             console.update_screen_lines(above[: self._top])
         height = console.height - self._top
         options = console.options.update(height=None)
@@ -81,21 +87,24 @@ class Screen:
 
     def _table(self, now: float, room: int) -> Table:
         table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1), show_edge=False)
+        wide = self._console.width >= WIDE
         table.add_column("point", no_wrap=True, ratio=4)
-        table.add_column("name", no_wrap=True, ratio=3, style="dim")
+        if wide:
+            table.add_column("name", no_wrap=True, ratio=3, style="dim")
         table.add_column("value", no_wrap=True, ratio=2, justify="right")
-        table.add_column("trend", no_wrap=True, width=16, style="blue")
-        table.add_column("changed", no_wrap=True, width=10, justify="right", style="dim")
+        table.add_column("trend", no_wrap=True, width=16 if wide else 8, style="blue")
+        if wide:
+            table.add_column("changed", no_wrap=True, width=10, justify="right", style="dim")
         rows = chosen(self._picture.points.values(), room, everything=self._everything)
         for point in rows:
             age = None if point.changed is None else now - point.changed
             style = "yellow" if point.quality != "good" else "bold green" if (age or FRESH) < FRESH else ""
             table.add_row(
                 Text(f"{point.device}/", "dim").append(point.key, "default not dim"),
-                Text(point.name),
+                *([Text(point.name)] if wide else []),
                 Text(point.text, style),
-                bars(point.trail),
-                "" if age is None else ago(age),
+                bars(point.trail)[-16 if wide else -8 :],
+                *(["" if age is None else ago(age)] if wide else []),
             )
         for _ in range(room - len(rows)):  # so that what stands below keeps its place
             table.add_row()
@@ -121,6 +130,22 @@ def chosen(points: Iterable[Point], room: int, *, everything: bool = False) -> l
     )
     known.sort(key=lambda point: (point.changed is None, -(point.changed or 0.0), point.value is None))
     return sorted(known[:room], key=lambda point: point.order)
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A command (it is indented) in lines that a shell still takes as one when they are copied."""
+    if len(line) <= width or not line.startswith("  "):
+        return [line]
+    lines = [""]
+    for word in re.findall(r"'[^']*'|\S+", line):
+        parts = re.split(r"(?<=,) ", word) if word.startswith("'{") else [word]  # JSON may have a new line here
+        for number, part in enumerate(parts):
+            if len(lines[-1]) + len(part) + 4 > width and lines[-1].strip():
+                lines[-1] += "" if number else " \\"
+                lines.append("    " + part)
+            else:
+                lines[-1] += (" " if lines[-1] else "  ") + part
+    return lines
 
 
 def bars(numbers: Iterable[float]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -27,7 +28,9 @@ FAMILIES = (
     "send",
     "monitor",
     "record",
+    "replay",
     "doctor",
+    "support",
     "health",
     "cleanup",
     "results",
@@ -52,6 +55,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        if re.fullmatch(r"unrecognized arguments: \S+\.toml", message):
+            message += " (a configuration is given with -c)"
         self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
 
 
@@ -75,7 +80,11 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    options = parser().parse_args(arguments)
+    top, words = parser(), sys.argv[1:] if arguments is None else arguments
+    if not words:
+        top.print_help(sys.stderr)
+        return Exit.USAGE
+    options = top.parse_args(words)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)

@@ -69,6 +69,8 @@ def _run(options: argparse.Namespace) -> int:
         options.mqtt = None
     settings = client.settings(options)
     if not over_mqtt and options.device not in settings.devices:
+        if options.config is None and not settings.devices:
+            options.wrong_use("give the configuration with -c FILE, or ask a broker with --mqtt URL")
         known = ", ".join(settings.devices) or "none"
         options.wrong_use(f"the configuration has no device {options.device!r} (it has: {known})")
     return client.run(_points(options, settings, over_mqtt))

@@ -123,7 +123,7 @@ def _get(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _fail(Exit.FAULT, str(error))
+        return _fail(Exit.FAULT, f"the result cannot be written: {error}")
     return Exit.OK
 
 

@@ -64,6 +64,7 @@ def serve(configuration: Settings, read: Callable[[], Settings]) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, lambda: task.cancelling() or task.cancel())
             loop.add_signal_handler(signal.SIGHUP, daemon.reload)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # bridge.__main__ had it wait
         gc.collect()
         gc.freeze()  # what is there now stays: full collections need not look at it (they cost 30 ms)
         try:
@@ -71,7 +72,8 @@ def serve(configuration: Settings, read: Callable[[], Settings]) -> int:
         except asyncio.CancelledError:
             pass
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a second one is too late
+            late = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # after the first, whatever comes
+            signal.pthread_sigmask(signal.SIG_BLOCK, late)
 
     _runner()(main())
     return Exit.OK

@@ -158,12 +158,17 @@ def _line(answer: Mapping[str, object], options: argparse.Namespace) -> str:
         return json.dumps(answer, ensure_ascii=False)
     told = [str(answer.get("outcome"))]
     if "value" in answer:
-        told.append(f"it is {json.dumps(answer['value'], ensure_ascii=False)}")
+        told.append(f"it is {_shown(answer['value'])}")
     if answer.get("detail"):
         told.append(str(answer["detail"]))
     if "data" in answer:
         told.append(json.dumps(answer["data"], ensure_ascii=False))
     return ": ".join(told)
+
+
+def _shown(value: object) -> str:
+    """A value as a person would send it."""
+    return ("ON" if value else "OFF") if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
 
 
 # --- from words to a command -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -100,7 +101,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     titles = "; ".join(f"{name}: {instrument.title}" for name, instrument in INSTRUMENTS.items())
     parser.add_argument("instrument", metavar="INSTRUMENT", choices=INSTRUMENTS, help=titles)
     # What follows belongs to a parser of its own: making it imports the simulator, which only this command needs.
-    parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # or an instrument that is missing would not be missing alone
     parser.set_defaults(run=_run)
 
 
@@ -114,8 +116,10 @@ def _run(options: argparse.Namespace) -> int:
     try:
         simulator = instrument.simulator(**given)
         asyncio.run(_serve(options.instrument, instrument, simulator, host, port))
-    except (ValueError, OSError) as error:  # options that do not fit together; a port that is taken
+    except ValueError as error:  # options that do not fit together
         parser.error(str(error))
+    except OSError as error:  # a port that is taken
+        parser.error(f"{host} port {port}: {os.strerror(error.errno) if error.errno else error}")
     return Exit.OK
 
 

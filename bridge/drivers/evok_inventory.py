@@ -26,6 +26,7 @@ class Inventory:
         self._ignored: set[str] = set()  # names of types
         self._points: dict[str, dict[str, Point]] = {"": {point.key: point for point in actions}}
         self._undeclared: set[str] = {""}  # groups
+        self._bare: set[str] = set()  # boards that showed nothing but what is not wanted
         self._reported: set[str] = set()
 
     def find(self, key: str) -> Known | None:
@@ -73,6 +74,7 @@ class Inventory:
                 yield from self.unexpected(f"object type {record.dev!r}" if record.dev else "message without dev")
             if record.circuit and record.dev != "relay" and len(self._ignored) < MOST_KINDS:
                 self._ignored.add(record.dev)
+        self._declare_bare(records)
         for group in sorted(self._undeclared):
             yield Declared(tuple(self._points[group].values()), group)
         self._undeclared.clear()
@@ -102,6 +104,17 @@ class Inventory:
                 declared[point.key] = point
                 self._undeclared.add(group)
         known.declare(record, points)
+
+    def _declare_bare(self, records: Sequence[Record]) -> None:
+        """Boards of which nothing is wanted have no points, or what they had would count as not told.
+
+        Not before they showed it twice: right after Evok starts, an `all` is incomplete.
+        """
+        boards = {self.boards.board_of(record.circuit) for record in records if record.kind in ON_BOARDS}
+        for group in (boards & self._bare) - self._points.keys():
+            self._points[group] = {}
+            self._undeclared.add(group)
+        self._bare |= boards - self._points.keys()
 
     def unexpected(self, what: str) -> Iterator[Happened]:
         """Report something not understood, once per kind of thing."""

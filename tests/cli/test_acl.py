@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import topic_matches_sub
 
 import bridge
 from bridge.cli.acl import bridge_role, mosquitto, others
 from bridge.cli.main import main
+from bridge.discovery import bridge_payload
 from bridge.settings import Settings, load
+from bridge.topics import Topics
 
 CONFIG = Path(bridge.__file__).parent.parent / "config"
 
@@ -52,6 +56,19 @@ def test_the_bridge_has_its_own_branches_and_no_more() -> None:
         ("readwrite", "homeassistant/device/+/config"),
         ("read", "homeassistant/status"),
     }
+
+
+def test_home_assistant_may_press_all_that_it_is_shown() -> None:
+    """mosquitto drops what is not allowed without a word."""
+    own = settings()
+    (home,) = [role for role in others(own) if role.user == "homeassistant"]
+    allowed = [rule.topic for rule in home.rules if rule.access == "write"]
+    shown = json.loads(bridge_payload(Topics(own.bridge.root, own.bridge.id)))["components"].values()
+    pressed = [component["command_topic"] for component in shown if "command_topic" in component]
+    assert pressed
+    for topic in [*pressed, "lab2mqtt/io/set/do/1_01", "lab2mqtt/io/call/pulse"]:
+        assert any(topic_matches_sub(pattern, topic) for pattern in allowed), topic
+    assert not any(topic_matches_sub(pattern, "lab2mqtt/_bridge/gw/call/reload") for pattern in allowed)
 
 
 def test_without_discovery_there_is_no_home_assistant() -> None:

@@ -74,6 +74,11 @@ async def test_a_device_that_the_running_bridge_has_stays_though_the_file_lost_i
         (["--prefix", "homeassistant"], "is the prefix of the configuration"),
         (["--bridge", "gw"], "is the bridge of the configuration"),
         (["--bridge", "never"], "there is nothing of a bridge never"),
+        (["--bridge", "+"], "no configuration can have '+'"),
+        (["--bridge", "#"], "no configuration can have '#'"),
+        (["--bridge", ""], "no configuration can have ''"),
+        (["--prefix", "#"], "no configuration can have '#'"),
+        (["--prefix", "home/+"], "no configuration can have 'home/+'"),
     ],
 )
 async def test_wrong_use(tmp_path: Path, options: list[str], words: str) -> None:

@@ -163,7 +163,18 @@ def test_toml_writes_all_that_json_has() -> None:
 # --- the command line itself ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["chek"], ["check", "--nonsense"], ["check", "-c"]])
+def test_without_a_word_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 64
+    assert "start here:" in capsys.readouterr().err
+
+
+def test_a_configuration_without_its_option_is_recognised(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "lab2mqtt.toml"])
+    assert "lab2mqtt.toml (a configuration is given with -c)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["chek"], ["check", "--nonsense"], ["check", "-c"]])
 def test_wrong_use_exits_64_and_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

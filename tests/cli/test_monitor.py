@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import re
+import shlex
 import signal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from bridge.cli.lines import Lines, summary
-from bridge.cli.live import Screen, ago, bars, chosen
+from bridge.cli.live import Screen, ago, bars, chosen, folded
 from bridge.cli.picture import Picture, Point, filters
 from bridge.simulators.mqtt_broker import Broker
 from tests.cli.running import bridge, ear, ended, read_until, run, start
@@ -144,6 +145,28 @@ def test_rows_stand_still_and_what_changed_has_one() -> None:
     assert [point.key for point in chosen(points, 8)] == [f"p_{n}" for n in (1, 2, 3, 4, 5, 7, 9, 11)]
 
 
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_commands_that_do_not_fit_a_line_can_still_be_copied(width: int) -> None:
+    job = '{"job": {"type": "poga", "parameters": {"bias": 0.5, "duration": 5}, "job_meta": {"name": "sample A"}}}'
+    command = f"  mosquitto_pub -h 127.0.0.1 -p 1883 -t lab2mqtt/im7/call/job_start -m '{job}'"
+    lines = folded(command, width)
+    *words, copied = shlex.split("\n".join(lines).replace("\\\n", ""))
+    assert [*words, json.loads(copied)] == [*shlex.split(command)[:-1], json.loads(job)]
+    assert width < 60 or max(map(len, lines)) <= width
+    assert folded("im7: words for people, whatever their length", width) == [
+        "im7: words for people, whatever their length"
+    ]
+
+
+def test_what_does_not_fit_above_the_table_is_told() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24, legacy_windows=False)
+    Screen(picture(), lambda now: now, "the title", [f"line {n}" for n in range(20)], console=console).refresh(2.0)
+    assert "line 6" in out.getvalue()
+    assert "line 7" not in out.getvalue()
+    assert "… and 13 lines more" in out.getvalue()
+
+
 def test_bars_and_ages() -> None:
     assert bars([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert (bars([]), bars([2, 2])) == ("", "")
@@ -159,7 +182,9 @@ def test_the_screen_fits_and_is_given_back(width: int, height: int) -> None:
     drawn = console.render_lines(screen.drawn(2.0, height))
     assert len(drawn) <= max(height, 12)
     assert all(sum(segment.cell_length for segment in line) == width for line in drawn)
-    if width > 100:
+    if width < 100:
+        assert "name" not in out.getvalue()
+    else:
         assert "Volts [x]" in out.getvalue()
         assert "Hidden" not in out.getvalue()
     screen.close(3.0)

@@ -62,8 +62,10 @@ async def test_nobody_who_could_say(tmp_path: Path) -> None:
     file.write_text('[bridge]\nid = "gw"\n')
     unconfigured = await run("points", "-c", str(file), "cell")
     flagged = await run("points", "--mqtt", "cell")
-    assert [found.code for found in (unheard_of, gone, unconfigured, flagged)] == [15, 15, 64, 64]
+    nowhere = await run("points", "cell")
+    assert [found.code for found in (unheard_of, gone, unconfigured, flagged, nowhere)] == [15, 15, 64, 64, 64]
     assert "DEVICE comes before --mqtt" in flagged.err
+    assert "give the configuration with -c FILE" in nowhere.err
 
 
 async def test_the_table_says_what_a_point_takes() -> None:

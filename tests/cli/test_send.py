@@ -92,8 +92,8 @@ async def test_outcomes_of_an_instrument_that_works(tmp_path: Path) -> None:
             assert found.err == ""
             return found.code, found.out
 
-        assert await send("unipi", "do/1_01", "ON") == (0, "done: it is true\n")
-        assert await send("unipi/set/do/1_01", "OFF") == (0, "done: it is false\n")
+        assert await send("unipi", "do/1_01", "ON") == (0, "done: it is ON\n")
+        assert await send("unipi/set/do/1_01", "OFF") == (0, "done: it is OFF\n")
         assert await send("unipi", "pulse", "point=do/1_02", "seconds=0.1") == (
             0,
             "accepted: do/1_02 is ON\ndone\n",
@@ -111,7 +111,7 @@ async def test_outcomes_of_an_instrument_that_works(tmp_path: Path) -> None:
         file = tmp_path / "lab2mqtt.toml"
         file.write_text(running.configuration)
         found = await run("send", "-c", str(file), "unipi", "do/1_01", "OFF")
-        assert (found.code, found.out) == (0, "done: it is false\n")
+        assert (found.code, found.out) == (0, "done: it is OFF\n")
 
 
 @pytest.mark.asyncio

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge import housekeeping
+from bridge import housekeeping, reconfigure
 from tests.contract.bench import BRIDGE, World
 from tests.contract.conftest import Alone
 
@@ -394,3 +396,20 @@ async def test_a_retained_call_is_not_carried_out(alone: Alone) -> None:
     await world.start()
     await world.client.in_order("toy")
     assert not world.client.on(f"_bridge/{BRIDGE}/event/reload")
+
+
+async def test_calls_do_not_pile_up_while_one_hangs(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconfigure, "MOST", 3)
+    world, let_go = await alone(DEVICES), threading.Event()
+    reread = world.reread
+    monkeypatch.setattr(world, "reread", lambda: let_go.wait(10) and reread())
+    await world.start()
+    ids = [f"q{number}" for number in range(6)]
+    await world.client.publish_all((CALL, {"id": id_}) for id_ in ids)
+    await world.client.until(lambda: world.client.answers("q5"))
+    let_go.set()
+    for id_ in ids:
+        await world.client.until(partial(world.client.answers, id_), id_)
+    outcomes = [world.client.answers(id_)[0]["outcome"] for id_ in ids]
+    assert outcomes.count("rejected") in (2, 3)  # the first may have been taken up before the second came
+    assert set(outcomes) == {"done", "rejected"}

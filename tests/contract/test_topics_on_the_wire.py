@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -263,6 +264,17 @@ async def test_refresh_announces_everything_in_order(shared: World) -> None:
     await client.until(lambda: client.on(f"_bridge/{BRIDGE}/reply/refresh", since))
     reply = client.last(f"_bridge/{BRIDGE}/reply/refresh")
     assert (reply["outcome"], reply["final"]) == ("done", True)
+
+
+async def test_a_flood_of_refreshes_is_no_flood_of_announcements(shared: World) -> None:
+    await shared.client.in_order("io")
+    client, since = shared.client, shared.client.mark
+    ids = [f"flood-{number}" for number in range(100)]
+    await client.publish_all((f"_bridge/{BRIDGE}/call/refresh", {"id": id_}) for id_ in ids)
+    for id_ in ids:
+        await client.until(partial(client.answers, id_, since), f"the answer to {id_}")
+        assert [answer["outcome"] for answer in client.answers(id_, since)] == ["done"]
+    assert len(client.on(f"_bridge/{BRIDGE}/info", since)) <= 3
 
 
 async def test_every_connection_announces_everything_in_order(shared: World) -> None:

@@ -319,6 +319,15 @@ def test_only_the_chosen_types_are_shown_and_boards_are_watched_all_the_same() -
     assert talk.sent == []
 
 
+def test_a_board_of_which_nothing_is_wanted_has_no_points_once_that_is_sure() -> None:
+    all_of = host(slave("xS51"), slave("IAQ"), {"dev": "data_point", "circuit": "IAQ_0", "value": 21.0})
+    talk = Talk(devices=("ro",), reply=all_of)
+    assert "IAQ" not in {declared.group for declared in talk.of(Declared)}
+    talk.wait(2)
+    talk.hear(*all_of)
+    assert Declared((), "IAQ") in talk.of(Declared)
+
+
 def test_the_filter_of_evok_is_only_used_when_wished_and_with_names_it_knows() -> None:
     talk = Talk(devices=("di", "temp", "1wdevice"), filter_on_evok=True)
     assert talk.sent == [{"cmd": "filter", "devices": ["di", "temp"]}]

@@ -35,6 +35,7 @@ ABOUT_ITSELF = (
     "connection was lost",
     "Failed to connect",
     "not currently connected",
+    "logging too frequently",
     "No device components to cleanup",  # it hears the empty announcement that it publishes for each removed entity
 )
 

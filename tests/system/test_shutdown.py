@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -115,6 +117,22 @@ def test_a_second_signal_does_no_harm(pause: float, tmp_path: Path) -> None:
 def test_a_stop_before_anything_was_reached(tmp_path: Path) -> None:
     with Daemon(tmp_path, configuration(free_port(), free_port())) as daemon:
         waited(lambda: "started" in daemon.log, "the start")
+        daemon.terminate()
+        assert daemon.ended(STOPPED) == 0
+    assert_no_faults(daemon)
+
+
+def test_a_word_of_a_new_configuration_that_comes_too_soon_is_heard_in_time(tmp_path: Path) -> None:
+    with Daemon(tmp_path, configuration(free_port(), free_port())) as daemon:
+        status = Path(f"/proc/{daemon.pid}/status")
+
+        def blocked() -> bool:
+            masks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigBlk")]
+            return bool(int(masks[0], 16) & 1 << (signal.SIGHUP - 1))
+
+        waited(blocked, "its first line")
+        os.kill(daemon.pid, signal.SIGHUP)
+        waited(lambda: "configuration reloaded" in daemon.log, "the reload")
         daemon.terminate()
         assert daemon.ended(STOPPED) == 0
     assert_no_faults(daemon)

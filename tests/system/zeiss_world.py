@@ -183,8 +183,12 @@ url = "ws://{HOST}:{self.cable.port}"
     def assert_imports(self, ours: int, others: int = 0) -> None:
         """The server began as many imports as were sent, and as many as the daemon told of."""
         assert self.inspect.imports == ours + others
-        told = [one for one in self.observer.on("inspect/event/import") if one.json["event_type"] == "running"]
-        assert len(told) == ours, [one.json for one in told]
+        self.observer.until(lambda: len(self._told()) >= ours, 5.0, self._told)  # events wait after a discovery
+        assert len(self._told()) == ours, self._told()
+
+    def _told(self) -> list[Any]:
+        events = [one.json for one in self.observer.on("inspect/event/import")]
+        return [event for event in events if event["event_type"] == "running"]
 
     def until_quiet(self, seconds: float = 0.5) -> None:
         """Give what should not come the time to come."""

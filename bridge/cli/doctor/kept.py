@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,7 +85,7 @@ def _commands(kept: Kept) -> Iterator[Finding]:
             "kept.command",
             SUBJECT,
             f"a retained message lies on {topic}; the bridge never executes it, but somebody publishes commands "
-            f"with the retain flag: stop that, and clear it with mosquitto_pub -r -n -t '{topic}'",
+            f"with the retain flag: stop that, and clear it with mosquitto_pub -r -n -t {shlex.quote(topic)}",
         )
 
 
@@ -101,7 +102,7 @@ def _daemon(kept: Kept, settings: Settings) -> Iterator[Finding]:
         yield Finding("bridge.offline", BRIDGE, f"no daemon called {name} is online at the broker")
         return
     version, since = kept.info.get("version", "?"), kept.health.get("uptime")
-    told = f", up for {since:.0f} s" if isinstance(since, int | float) else ""
+    told = f", up for {since:.0f} s" if isinstance(since, float) else ""
     yield Finding("bridge.online", BRIDGE, f"a daemon called {name} is online (version {version}{told})")
     trouble = kept.health.get("trouble")
     for text in trouble if isinstance(trouble, list) else ():
@@ -157,7 +158,7 @@ def _ahead(health: Mapping[str, object]) -> float:
     """Seconds that the newest health document lies in our future."""
     try:
         return datetime.fromisoformat(str(health.get("time", ""))).timestamp() - time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

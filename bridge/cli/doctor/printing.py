@@ -38,9 +38,9 @@ def _counted(count: int, verdict: Verdict) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """A list of objects: id, verdict, subject, says."""
+    """A list of objects: id, verdict, subject, says. Peers may have sent half characters, which UTF-8 has not."""
     told = [{"id": f.id, "verdict": f.verdict, "subject": f.subject, "says": f.says} for f in findings]
-    return json.dumps(told, indent=2, ensure_ascii=False)
+    return json.dumps(told, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _printable(text: str) -> str:

@@ -126,27 +126,28 @@ async def _record(options: argparse.Namespace, settings: Settings | None, target
     from bridge.cli.record.relay import Relay
     from bridge.cli.stop import Stop
 
-    device = None if settings is None or "://" in options.what else options.what
-    if device is not None and settings is not None and not options.anyway:
-        if who := await driver.holder(settings, device):
-            options.wrong_use(
-                f"{who}: stop it, or record between it and the device with `lab2mqtt record URL` and the relay's "
-                "url in the device's table, or say --anyway"
-            )
+    device = options.what if "://" not in options.what else None
+    if settings is not None and device is not None and not options.anyway:
+        who = await driver.holder(settings, device)
+        if who is not None:
+            options.wrong_use(f"{who}: stop it first, or record what it says (`lab2mqtt record URL`), or --anyway")
     secrets = [] if settings is None else confidential.words(settings)
+    recorder = Recorder(output, secrets, options.max_size, _tell)
+    relay = Relay(target, recorder, _tell, port=options.port, largest=options.max_size)
     with Stop(options.seconds) as stop:
-        async with Recorder(output, secrets, options.max_size, _tell) as recorder:
-            async with Relay(target, recorder, _tell, port=options.port, largest=options.max_size) as relay:
-                if device is None or settings is None:
-                    print(f"give this url to the client: {relay.url}", flush=True)
-                    await stop.wait()
-                else:
-                    print(f"the driver of {device} listens to {target.url.partition('?')[0]}", flush=True)
-                    talking = asyncio.create_task(driver.converse(settings, device, relay.url))
-                    await stop.wait()
-                    talking.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await talking
+        async with recorder, relay:
+            if settings is None or device is None:
+                print(f"give this url to the client: {relay.url}", flush=True)
+                await stop.wait()
+            else:
+                print(f"the driver of {device} listens to {target.url.partition('?')[0]}", flush=True)
+                talking = asyncio.create_task(driver.converse(settings, device, relay.url))
+                waiting = asyncio.create_task(stop.wait())
+                await asyncio.wait([talking, waiting], return_when=asyncio.FIRST_COMPLETED)
+                for task in (talking, waiting):
+                    task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await talking  # a fault of ours is raised
     heard, said = recorder.frames["<"], recorder.frames[">"]
     print(f"{output}: {relay.connections} connections, {heard} frames from the device, {said} to it", flush=True)
     return Exit.OK if recorder.complete else Exit.FAULT

@@ -24,7 +24,7 @@ class Said:
 class Frames:
     """`feed` takes bytes as they come and gives what they complete. After an error it says so once, and no more.
 
-    `masked`: they come from the client. `largest`: bytes of one frame.
+    `masked`: they come from the client. `largest`: bytes of one message.
     """
 
     def __init__(self, *, masked: bool, largest: int) -> None:
@@ -42,7 +42,7 @@ class Frames:
         self._reader.feed_data(data)
         try:
             next(self._parser)
-        except (ProtocolError, PayloadTooBig) as error:
+        except (ProtocolError, PayloadTooBig, UnicodeDecodeError) as error:
             self._lost = True
             self._said.append(Said("note", f"from here on not recorded, because this is no WebSocket: {error}"))
         said, self._said = self._said, []
@@ -64,6 +64,8 @@ class Frames:
             case opcode:
                 if opcode is not Opcode.CONT:
                     self._message, self._is_text = BytesIO(), opcode is Opcode.TEXT
+                if self._message.tell() + len(frame.data) > self._largest:
+                    raise PayloadTooBig(None, self._largest)
                 self._message.write(frame.data)
                 frame.data = b""  # the parser keeps its last frame
                 if frame.fin:

@@ -67,6 +67,8 @@ class Recorder:
         finally:
             if self._process.returncode is None:
                 self._process.kill()
+            if self._file.stat().st_size == 0:
+                self._file.unlink()
 
     @property
     def now(self) -> float:
@@ -86,8 +88,7 @@ class Recorder:
             self._lost += 1
 
     def _room(self) -> bool:
-        transport = cast(asyncio.WriteTransport, self._input.transport)
-        return transport.get_write_buffer_size() < WAITING
+        return self._input.transport.get_write_buffer_size() < WAITING
 
     def _tell_losses(self) -> None:
         if self._lost and self.running:

@@ -1,16 +1,17 @@
 """A TCP relay between a client and a device, byte for byte, that overhears what they say.
 
 Pings, pongs and closes travel from end to end: drivers take a pong for the proof that the device has worked off
-what was sent before, and a relay that answered by itself would make that a lie. Only the request's head is touched.
+what was sent before, and a relay that answered by itself would make that a lie. Only the request's head is
+changed (`heads.for_device`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from bridge.cli.record import heads
 from bridge.cli.record.frames import Frames
@@ -70,8 +71,8 @@ class Relay:
             head, rest = await _head(client[0])
             device = await self._connect()
             self._tell(f"connection {number}: open")
-            for data in (head and heads.for_device(head, self._host), rest):
-                device[1].write(data)
+            head = head and heads.for_device(head, self._host)
+            device[1].write(head + rest)
             talk.requested(head, rest)
             async with asyncio.TaskGroup() as both:
                 both.create_task(_pump(client[0], device[1], talk.up))
@@ -82,9 +83,7 @@ class Relay:
             talk.add("!", "note", {"lost": why})
             self._tell(f"connection {number}: {why}")
         finally:
-            for streams in (client, device):
-                if streams is not None:
-                    await _close(streams[1])
+            await _close([writer for _, writer in filter(None, (client, device))])
 
     async def _connect(self) -> Streams:
         target, uri = self._target, self._target.uri
@@ -125,13 +124,19 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear
         writer.close()  # TLS knows no half-closed connections
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
+async def _close(writers: Sequence[asyncio.StreamWriter]) -> None:
     """What was written still goes out, if it is read soon."""
-    with suppress(OSError, AttributeError):  # Python 3.11.2: TLS, closed twice
-        writer.close()
+    try:
+        for writer in writers:
+            with suppress(AttributeError):  # Python 3.11.2: TLS, closed twice
+                writer.close()
         async with asyncio.timeout(LINGER):
-            await writer.wait_closed()
-    abort(writer.transport)
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+    except TimeoutError:
+        pass
+    finally:
+        for writer in writers:
+            abort(cast(asyncio.Transport, writer.transport))
 
 
 class Talk:

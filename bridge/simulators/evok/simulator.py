@@ -36,7 +36,7 @@ class EvokSimulator:
         self,
         *,
         rate: Annotated[float, "scans per second of the built-in boards; 0: as fast as it goes"] = 50.0,
-        slow_every: Annotated[int, "read analogue blocks at every so manieth scan (real: 10)"] = 10,
+        slow_every: Annotated[int, "scans for each reading of the analogue blocks (real: 10)"] = 10,
         lively: Annotated[bool, "inputs move by themselves"] = True,
         busy: Annotated[bool, "every input, relay and LED of the built-in boards changes at every scan"] = False,
         day: Annotated[float, "length of a simulated day in seconds"] = 86400.0,

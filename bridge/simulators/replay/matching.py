@@ -1,4 +1,4 @@
-"""Is this what the client said in the recording? Ids of requests may differ, and what was blacked out fits anything."""
+"""Is this what the client said in the recording? Ids may differ, and what was blacked out fits anything."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 HIDDEN = "***"  # what `record` puts in place of a secret
 IDS = frozenset({"id", "request_id", "requestId", "req_id", "message_id", "msg_id", "correlation_id"})
-Ids = dict[str, tuple[object, object]]  # by the member's name: the recorded id, and the client's
+Ids = dict[tuple[str, object], object]  # the client's ids, by the member's name and the recorded id
 
 
 def exactly(recorded: object, given: str | bytes) -> bool:
@@ -25,25 +25,35 @@ def alike(recorded: object, given: str | bytes) -> Ids | None:
     ids: Ids = {}
     for name, value in mine.items():
         if name in IDS and isinstance(value, str | int) and isinstance(yours[name], str | int):
-            ids[name] = value, yours[name]
+            if value != yours[name]:
+                ids[name, value] = yours[name]
         elif not _fits(value, yours[name]):
             return None
     return ids
 
 
-def ids_of(message: object) -> dict[str, object]:
-    """The ids in a message, by name."""
-    found = decoded(message) if isinstance(message, str) else None
+def ids_of(message: object) -> frozenset[tuple[str, object]]:
+    """The ids in a message, with their names."""
+    if not isinstance(message, str) or not any(f'"{name}"' in message for name in IDS):
+        return frozenset()
+    found = decoded(message)
     if not isinstance(found, Mapping):
-        return {}
-    return {name: value for name, value in found.items() if name in IDS and isinstance(value, str | int)}
+        return frozenset()
+    return frozenset(
+        (name, value) for name, value in found.items() if name in IDS and isinstance(value, str | int)
+    )
 
 
 def renamed(text: str, ids: Ids) -> str:
     """A recorded answer with the client's ids in place of the recorded ones."""
-    for name, (old, new) in ids.items():
-        member = re.compile(rf'("{re.escape(name)}"\s*:\s*){re.escape(json.dumps(old))}(?![\w.])')
-        text = member.sub(lambda found, new=new: found[1] + json.dumps(new), text, count=1)  # type: ignore[misc]
+    for name in {name for name, _ in ids}:
+
+        def replaced(found: re.Match[str], name: str = name) -> str:
+            recorded = decoded(found[2])
+            return found[1] + json.dumps(ids.get((name, recorded), recorded))
+
+        member = rf'("{re.escape(name)}"\s*:\s*)("(?:[^"\\]|\\.)*"|-?\d+)'
+        text = re.sub(member, replaced, text, count=1)
     return text
 
 

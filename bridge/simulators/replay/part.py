@@ -48,21 +48,22 @@ class Part:
 
     def again(self, now: float) -> None:
         """From the beginning, without waiting for anything: the client has said it all before."""
-        self._begun, self._next, self.wake_at = now, 0, now
+        self._begun, self._next, self._owed, self.wake_at = now, 0, -1, now
         self._come.update(self._score.requests)
 
     # --- what the client says --------------------------------------------------------------------------
 
     def hear(self, message: str | bytes, now: float) -> None:
-        found = self._score.find(message, self._expected(self._score.requests, now))
+        found = self._score.find(message, self._expected(self._open(), now))
         if found is not None:
             index, ids = found
             self._come.add(index)
             self._ids |= ids
             self._begun += max(now - self._due(index), 0.0)
-            self._owed = max([self._owed, *self._score.answers(index)])
+            self._owed = max(self._owed, self._score.owed(index))
         elif (known := self._score.nearest(message, self._next)) is not None:
             index, ids = known
+            self._come.add(index)
             for answer in self._score.answers(index):
                 self._send(self._score.lines[answer].data, ids)
         else:
@@ -70,25 +71,25 @@ class Part:
 
     def ping(self, release: Release, now: float) -> None:
         """A ping came; `release` sends its pong."""
-        pings = self._score.pings
-        expected = self._expected(list(pings), now, over=lambda index: (pings[index] or math.inf) < self._next)
-        behind = self._owed
-        if expected:
+        pongs, behind = self._score.pongs, self._owed
+        # Behind a request that has not come stands another ping than this one.
+        until = next((index for index in self._open() if index not in self._come), math.inf)
+        open_ = [ping for ping, pong in pongs.items() if pong >= self._next and ping < until]
+        if expected := self._expected(open_, now):
             self._come.add(expected[0])
-            pong = pings[expected[0]]
-            behind = len(self._score.lines) - 1 if pong is None else pong
+            behind = pongs[expected[0]]
         if behind < self._next:
             release()
         else:
             self._pongs.setdefault(behind, []).append(release)
 
-    def _expected(
-        self, indices: list[int], now: float, over: Callable[[int], bool] | None = None
-    ) -> list[int]:
-        """Those that have not come and for which it is not too late: the next one, and what is due soon."""
-        too_late = over or (lambda index: index < self._next)
-        open_ = [index for index in indices if index not in self._come and not too_late(index)]
-        return open_[:1] + [index for index in open_[1:] if self._due(index) <= now + LEAD]
+    def _open(self) -> list[int]:
+        """The requests for which it is not too late."""
+        return [index for index in self._score.requests if index >= self._next]
+
+    def _expected(self, indices: list[int], now: float) -> list[int]:
+        """Those of them that have not come and are due soon."""
+        return [index for index in indices if index not in self._come and self._due(index) <= now + LEAD]
 
     # --- what the device says ----------------------------------------------------------------------------
 
@@ -114,14 +115,15 @@ class Part:
 
     def _perform(self, line: Line) -> None:
         match line.kind, line.data:
-            case ("text" | "binary"), data:
+            case (("text" | "binary"), data):
                 self._send(data, self._ids)
             case "ping", _:
                 self._stage.ping()
             case "close", Mapping() as data:
                 code = data.get("code")
-                sendable = isinstance(code, int) and code not in (1005, 1006)
-                self._stage.close(code if sendable else 1000, str(data.get("reason", "")))
+                if not isinstance(code, int) or code in (1005, 1006):  # there was none
+                    code = 1000
+                self._stage.close(code, str(data.get("reason", "")))
             case "end", _:
                 self._stage.drop()
 

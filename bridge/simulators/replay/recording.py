@@ -45,7 +45,9 @@ def recordings(text: Iterable[str]) -> list[Recording]:
                 data, kind = found["data"], found["kind"]
                 if kind == "binary":
                     data = base64.b64decode(data, validate=True)
-                by_number.setdefault(found.get("conn", 1), []).append((float(found["t"]), found["dir"], kind, data))
+                by_number.setdefault(found.get("conn", 1), []).append(
+                    (float(found["t"]), found["dir"], kind, data)
+                )
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"line {number} is none of a transcript: {error!r}") from None
     made = (_recording(number, lines) for number, lines in sorted(by_number.items()))

@@ -210,7 +210,7 @@ async def wrong_host_name(folder: Path) -> AsyncIterator[str]:
 async def wrong_authority(folder: Path) -> AsyncIterator[str]:
     pair, other = self_signed(folder, "localhost"), self_signed(folder, "other")
     async with _broker(folder, pair) as port:
-        yield _trusting(port, other.certificate, "localhost")
+        yield _trusting(port, other.certificate)
 
 
 @case("tls.plain", "the port that speaks TLS")
@@ -256,7 +256,7 @@ async def broker_that_wants_our_certificate(folder: Path) -> AsyncIterator[str]:
     authority = self_signed(folder, "authority")
     pair = dated(authority, folder, "localhost", PAST, FUTURE)
     async with _secure(pair.server_context(client_ca=authority.certificate)) as port:
-        yield _trusting(port, authority.certificate, "localhost")
+        yield _trusting(port, authority.certificate)
 
 
 @case("tls.refused", "tls.certificate and tls.key")
@@ -264,7 +264,7 @@ async def device_that_wants_our_certificate(folder: Path) -> AsyncIterator[str]:
     authority = self_signed(folder, "authority")
     context = dated(authority, folder, "localhost", PAST, FUTURE).server_context(client_ca=authority.certificate)
     async with embedded() as port, serve(EvokSimulator(), tls=context) as server:
-        url = f"wss://localhost:{server.port}/ws"
+        url = f"wss://{HOST}:{server.port}/ws"
         yield text(port, {"evok": url}, device=f'[devices.evok.tls]\nca = "{authority.certificate}"')
 
 
@@ -289,7 +289,7 @@ async def _keeping(*messages: tuple[str, bytes]) -> AsyncIterator[int]:
         yield port
 
 
-@case("kept.command", "mosquitto_pub -r -n -t 'lab2mqtt/evok/set/do/1_01'")
+@case("kept.command", "mosquitto_pub -r -n -t lab2mqtt/evok/set/do/1_01")
 async def retained_command(folder: Path) -> AsyncIterator[str]:
     async with _keeping(("evok/set/do/1_01", b"ON")) as port, instruments("evok") as urls:
         yield text(port, urls)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import bridge
-from bridge.cli.doctor import machine, peers, printing
+from bridge.cli.doctor import kept, machine, peers, printing
 from bridge.cli.doctor.findings import CATALOGUE, Finding, Verdict, exit_code
+from bridge.settings import Settings
 
 SOURCES = Path(bridge.__file__).parent / "cli" / "doctor"
 PAGE = Path(bridge.__file__).parent.parent / "docs" / "doctor.md"
@@ -45,6 +47,27 @@ def test_what_is_printed_is_safe_and_fits() -> None:
     assert " ".join(lines).endswith("[broker.stranger]")
     assert printing.summary([finding, finding]) == "2 faults"
     assert json.loads(printing.as_json([finding]))[0]["says"] == finding.says
+
+
+def test_what_somebody_left_on_the_broker_does_no_harm() -> None:
+    """Whoever may publish chooses these texts, and the sentences are copied into a shell."""
+    topic = "lab2mqtt/io/set/x'; reboot; '"
+    planted = kept.Kept(
+        online=True,
+        info={"version": "\ud800", "configuration": ["\ud800"]},
+        health={"uptime": 10**400, "time": "0001-01-01T00:00:00+14:00", "trouble": ["\ud800", 10**4000]},
+        links={},
+        rivals={},
+        commands=(topic,),
+        birth=None,
+        quarrel=False,
+    )
+    found = kept.findings(planted, Settings.model_validate({"bridge": {"id": "gw"}}))
+    words = shlex.split(found[0].says.partition("clear it with ")[2])
+    assert words == ["mosquitto_pub", "-r", "-n", "-t", topic]
+    assert "bridge.online" in [finding.id for finding in found]
+    printing.as_json(found).encode()
+    "".join(line for finding in found for line in printing.lines(finding)).encode()
 
 
 @pytest.mark.parametrize(
