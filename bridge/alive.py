@@ -8,6 +8,7 @@ Standard library only, and nothing of the rest of `bridge`: a health check must 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from pathlib import Path
 NAME = "alive"
 INTERVAL = 5.0  # seconds between two beats
 MISSED = 4  # so many intervals without one, and the daemon hangs
+
+# Where others may write, too: neither through a link of theirs, nor waiting for a reader of their pipe.
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Unreadable(Exception):
@@ -63,7 +67,8 @@ def place(state_dir: Path | None, environ: Mapping[str, str] | None = None) -> P
 def write(path: Path, beat: Alive) -> None:
     """Replace the file as a whole; OSError when that fails. Not synced: after a power cut it is worth nothing."""
     draft = path.with_name(f".{path.name}.new")
-    draft.write_text(json.dumps(asdict(beat)) + "\n", encoding="utf-8")
+    with os.fdopen(os.open(draft, _ANEW, 0o644), "w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(beat)) + "\n")
     draft.replace(path)
 
 
@@ -77,8 +82,13 @@ def read(path: Path) -> Alive:
     """The last beat; Unreadable when there is none. Whether it is recent: `Alive.stale`."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Alive(**{name: found[name] for name in Alive.__slots__})
+        beat = Alive(**{name: found[name] for name in Alive.__slots__})
+        if type(beat.pid) is not int or not 0 < beat.pid < 1 << 31:
+            raise ValueError("no process")
+        if not all(math.isfinite(number) for number in (beat.monotonic, beat.interval)):
+            raise ValueError("no time")
+        return beat
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or error}: does the daemon run?") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise Unreadable(f"{path} is no heartbeat of lab2mqtt") from None

@@ -139,15 +139,14 @@ class World:
 
         self.hass.until(heard, AFTER_RESTART, "Home Assistant is connected to the broker")
 
-    def forget(self, identifier: str = "") -> None:
-        """Remove this device, or every one that its MQTT integration has: it is a Home Assistant for tests.
+    def forget(self) -> None:
+        """Remove every device that its MQTT integration has: it is a Home Assistant for tests.
 
         Without its broker it would keep their states, and the next entities of these names got others.
         """
-        known = {one.id for one in self.hass.entities().values() if identifier in ("", one.device)}
+        known = {one.id for one in self.hass.entities().values()}
         for device in self.hass.devices().values():
-            if identifier in ("", device.identifier):
-                self.hass.remove(device)
+            self.hass.remove(device)
         self.hass.until(lambda: not known & self.hass.states().keys(), what="the states are removed")
         self.hass.forget_complaints()
 

@@ -318,38 +318,28 @@ def test_a_module_that_comes_and_goes(right: World) -> None:
 # --- 5. many points -----------------------------------------------------------------------------------------
 
 
-def until_load_is_shown(world: World, since: float) -> float:
-    """Wait until all is right; the seconds from the announcement of the many points to the last one's state."""
-    time.sleep(5.0)  # every question costs Home Assistant time
-    world.until_right(60.0)
-    seen = [one.at for one in world.observer.seen if one.at > since and one.topic.startswith(DISCOVERY_OF_LOAD)]
-    begun = time.time() - time.monotonic() + seen[0]
-    states, entities = world.hass.states(), world.hass.entities()
-    load = [entities[key] for key in entities if key.startswith("lab2mqtt/dome/Load")]
-    shown = [datetime.fromisoformat(states[one.id].changed).timestamp() for one in load if not one.disabled]
-    print(f"{len(shown)} points: all shown {max(shown) - begun:.2f} s after the first was announced")
-    assert len(shown) >= MANY
-    return max(shown) - begun
-
-
 def test_a_thousand_points_at_once(right: World, tmp_path: Path) -> None:
     right.dome.kill()
     right.daemon.development = False  # Python's own checks are not what is measured
     with Simulator("ost", tmp_path, "--dry", "0", "--elements", str(MANY)) as many:
-        url, begun = f"ws://{HOST}:{many.port}/", time.monotonic()
+        url = f"ws://{HOST}:{many.port}/"
         right.restart_daemon(
             DEVICES__DOME__URL=url, DEVICES__DOME__INCLUDE='["Load*"]', DEVICES__DOME__AREA="Roof"
         )
-        took = [until_load_is_shown(right, begun)]
+        time.sleep(5.0)  # every question costs Home Assistant time
+        right.until_right(60.0)
+        announced = next(one.at for one in right.observer.seen if one.topic.startswith(DISCOVERY_OF_LOAD))
+        states, entities = right.hass.states(), right.hass.entities()
         assert right.hass.devices()["lab2mqtt-dome-Load001"].area == "roof"
-        while (
-            min(took) > 3.0 and len(took) < 5
-        ):  # most of it is Home Assistant's work, on a machine that may be busy
-            right.forget("lab2mqtt-dome-Load001")
-            begun = time.monotonic()
-            right.observer.publish("_bridge/gateway1/call/refresh", {})
-            took.append(until_load_is_shown(right, begun))
+    begun = time.time() - time.monotonic() + announced
+    load = [entities[key] for key in entities if key.startswith("lab2mqtt/dome/Load")]
+    shown = [datetime.fromisoformat(states[one.id].changed).timestamp() for one in load if not one.disabled]
+    took, queue = max(shown) - begun, os.getloadavg()[0] / (os.cpu_count() or 1)
+    print(f"{len(shown)} points: all shown {took:.2f} s after the announcement; {queue:.1f} processes per core")
     right.dome.start()
     right.daemon.development = True
     right.restart_daemon()
-    assert min(took) < 3.0
+    assert len(shown) >= MANY
+    assert took < 3.0 * max(
+        1.0, queue
+    )  # nearly all of it is Home Assistant's own work, on a machine that others use

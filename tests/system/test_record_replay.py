@@ -256,7 +256,7 @@ class Shown:
 def told(one: Seen) -> object:
     """A payload without its times."""
     try:
-        return round(one.json["value"], 1) if one.topic == MEASURED else timeless(one.json)
+        return round(one.json["value"]) if one.topic == MEASURED else timeless(one.json)
     except ValueError:
         return one.payload
 
