@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from msgspec import Struct
 from pydantic import BaseModel
@@ -117,6 +117,17 @@ class Driver(Protocol):
     @property
     def busy(self) -> bool:
         """The next command must wait (urgent ones never do)."""
+
+
+@runtime_checkable
+class Unsent(Protocol):
+    """What a driver may have too, if it keeps account of commands that it has sent."""
+
+    def unsent(self, command: str, now: float) -> Effects:
+        """A frame of this command did not go out, nor will it: the disk did not take what was to be remembered.
+
+        The command is answered; what was remembered for it is for the driver to forget.
+        """
 
 
 # --- what a driver module offers ---------------------------------------------------------------------

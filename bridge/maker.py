@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from bridge import configured
 from bridge.commands import Ticket
 from bridge.device import Device
@@ -18,6 +20,8 @@ from bridge.topics import Topics
 
 JOBS = "_jobs/"  # before a device's name: the journal's name for its job documents; no device is called so
 DRIVERS = "_drivers"  # the same for which driver each device had
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class Maker:
@@ -47,6 +51,10 @@ class Maker:
             return Runner(device, settings.devices[name], self._tools)
         except ValueError as error:
             raise ConfigurationError([f"devices.{name}: {error}"]) from None
+        except Exception as error:  # what a driver makes of its options is somebody else's code
+            log.exception("a device cannot be made by a fault of its driver", device=name)
+            what = f"devices.{name}: the driver fails with these options: {type(error).__name__}"
+            raise ConfigurationError([what]) from None
 
     def restore(self, runner: Runner) -> None:
         """Its job documents, as whoever had this name before left them; nothing of another driver."""

@@ -12,6 +12,7 @@ from time import monotonic, time
 
 from pydantic import BaseModel
 
+from bridge.alarm import Alarm
 from bridge.device import Device
 from bridge.driver import (
     Close,
@@ -25,6 +26,7 @@ from bridge.driver import (
     ProtocolError,
     Remember,
     Send,
+    Unsent,
 )
 from bridge.ends import SessionClosed, explain
 from bridge.gate import Gate, Store
@@ -37,7 +39,6 @@ from bridge.websocket import Target, WebSocket
 from bridge.websocket.long_text import LONG, decode_in_turns
 
 SLICE = 200  # effects performed before the loop gets a turn
-SOONEST = 0.001  # seconds: a driver that wants to be woken in the past must not spin the loop
 RECENT = 40  # frames kept for a bug report
 
 
@@ -67,13 +68,13 @@ class Session:
         self._tools, self._url = tools, target.url.partition("?")[0]  # a query may hold a token
         self._socket = WebSocket(target, self._message, self._pong, tools.flush)
         self._pings = Heartbeat(pings, monotonic())
-        self._gate = Gate(device.name, tools.store, tools.keep, self._send, self._opened)
+        opened = partial(self._drive, self._release)
+        self._gate = Gate(device.name, tools.store, tools.keep, self._send, opened)
         self._driver: Driver | None = None
         self._ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._later: deque[Effect] = deque()  # effects of a long step, performed in slices
         self._greet_by = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self.rings_at = math.inf
+        self._alarm = Alarm(self._ring)
         self.recent = Recent(RECENT)
 
     async def run(self) -> None:
@@ -86,7 +87,7 @@ class Session:
             device.begin()
             device.enter(State.GREETING, time(), "connected, asking what is there")
             self._greet_by = monotonic() + self._plugin.greeting
-            self._ring_at(min(self._greet_by, self._pings.due))
+            self._alarm.set(min(self._greet_by, self._pings.due))
             device.attach(self)
             self._socket.closed.add_done_callback(self._closed)
             self._drive(self._make)
@@ -110,12 +111,11 @@ class Session:
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
             self._ended.set_result(error)
+            self._alarm.end()
 
     def _leave(self, reason: str) -> None:
         """Nobody waits for a closing handshake to learn that the device is away."""
         self._end(SessionClosed(reason))
-        if self._timer:
-            self._timer.cancel()
         self._device.attach(None)
         self._gate.abandon()
         self._do([effect for effect in self._later if isinstance(effect, Reply)])
@@ -200,14 +200,13 @@ class Session:
                         self._device.commands.sent(id_, now, time())
                 case Fence(token):
                     self._socket.ping(self._pings.ping(now, token))
-                    self._ring_at(self._pings.due)
+                    self._alarm.set(self._pings.due)
                 case Job() | Reply():
                     self._device.report(effect, now, time())
+                    if isinstance(effect, Reply) and isinstance(self._driver, Unsent):
+                        self._drive(self._driver.unsent, effect.id)
         except BufferError as error:
             raise SessionClosed(f"the device takes nothing any more: {error}") from None
-
-    def _opened(self) -> None:
-        self._drive(self._release)
 
     def _release(self, now: float) -> Effects:
         self._gate.release()
@@ -264,23 +263,18 @@ class Session:
     # --- time ----------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """After each step of the driver: does it want to be woken sooner than the timer rings?"""
+        """After each step of the driver: does it want to be woken sooner than the alarm rings?"""
         if self._driver is not None and (wake := self._driver.wake_at) is not None:
-            self._ring_at(wake)
+            self._alarm.set(wake)
 
-    def _ring_at(self, due: float) -> None:
-        """Ring then at the latest. One timer for all that is due: it may ring early, never late."""
-        if due < self.rings_at and not self._ended.done():
-            due = max(due, monotonic() + SOONEST)
-            if self._timer is not None:
-                self._timer.cancel()
-            self.rings_at = due
-            self._timer = asyncio.get_running_loop().call_at(due, self._ring)
+    @property
+    def rings_at(self) -> float:
+        """When it does something at the latest, on the loop's clock."""
+        return self._alarm.rings_at
 
     def _ring(self) -> None:
-        self._timer, self.rings_at = None, math.inf
         self._drive(self._wake)
-        self._ring_at(min(self._pings.due, self._deadline))
+        self._alarm.set(min(self._pings.due, self._deadline))
 
     @property
     def _deadline(self) -> float:

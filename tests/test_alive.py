@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -42,11 +46,32 @@ def test_a_beat_of_before_the_machines_start_is_none() -> None:
     assert "before this machine was started" in BEAT.stale(40.0)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"pid": 1}', "no JSON", "\0"])
+def changed(**fields: object) -> str:
+    return json.dumps(asdict(BEAT) | fields)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[]", "3", '{"pid": 1}', "no JSON", "\0", "[" * 100_000, changed(pid="1"), changed(pid=-1),
+        changed(pid=10**30), changed(monotonic="x"), changed(monotonic=math.nan), changed(interval=10**400),
+    ],
+)  # fmt: skip
 def test_what_is_no_heartbeat_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "alive").write_text(text)
     with pytest.raises(alive.Unreadable, match="is no heartbeat"):
         alive.read(tmp_path / "alive")
+
+
+@pytest.mark.parametrize("make", [lambda path, other: path.symlink_to(other), lambda path, other: os.mkfifo(path)])
+def test_who_may_write_there_too_cannot_have_another_file_written(
+    tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    (tmp_path / "precious").write_text("mine")
+    make(tmp_path / ".alive.new", tmp_path / "precious")
+    with pytest.raises(OSError, match=r"\.alive\.new"):
+        alive.write(tmp_path / "alive", BEAT)
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_no_file_is_no_daemon(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         "Evok on a Unipi controller",
         "bridge.simulators.evok",
         "/ws",
-        "unipi",
+        "io",
         demo={"day": 300.0, "one_wire_interval": 10.0},
         tries=(
             ("set/do/1_01", "ON"),
@@ -51,7 +51,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         "Zahner IM7",
         "bridge.simulators.im7",
         "/default",
-        "im7",
+        "cell",
         demo={"on": 0.5},
         tries=(
             (
@@ -67,7 +67,7 @@ INSTRUMENTS: Mapping[str, Instrument] = {  # by the name of the driver
         "OST observatory",
         "bridge.simulators.ost",
         "/",
-        "observatory",
+        "dome",
         demo={"dry": 180.0},
         tries=(
             ("set/MyFocuser/parameters/steps", "1500"),

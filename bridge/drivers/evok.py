@@ -223,6 +223,9 @@ class Evok:
             return
         yield from self._pulses.begin(known, command, float(str(args["seconds"])), now)
 
+    def unsent(self, command: str, now: float) -> Effects:
+        return list(self._pulses.unsent(command))
+
     def _set(self, known: Known, fields: Mapping[str, Json], command: Command, now: float) -> Iterator[Effect]:
         accepted = checked(known, fields)
         if why := self._inventory.boards.silence(known.group):

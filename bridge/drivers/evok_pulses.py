@@ -34,6 +34,7 @@ class Pulse:
     off_at: float = math.inf
     accepted: bool = False
     answered: bool = False
+    inherits: bool = False  # it took the place of another, whose end is now its own
 
     @property
     def timed_by_evok(self) -> bool:
@@ -94,6 +95,7 @@ class Pulses:
             pulse.due = now + command.timeout
         fields: dict[str, Scalar] = {"value": True}
         write = self._write(Purpose.PULSE_ON, known, True, command, now)
+        pulse.inherits = known.key in self._active or known.key in self._late
         yield from self.overtaken(write)
         if pulse.timed_by_evok:
             fields["timeout"] = seconds
@@ -103,6 +105,14 @@ class Pulses:
             yield Hold(command.id, now + seconds + 60.0)
         self._active[known.key] = pulse
         yield from self._writes.send(write, set_frame(known, fields), now)
+
+    def unsent(self, command: str) -> Iterator[Effect]:
+        """It was not switched on, so that it need not be switched off, unless an earlier one did it."""
+        for key, pulse in tuple(self._active.items()):
+            if pulse.command.id == command and not pulse.inherits:
+                del self._active[key]
+                self._writes.drop(pulse.known, Purpose.PULSE_ON)
+                yield Remember(MEMORY + key, None)
 
     def _write(self, purpose: Purpose, known: Known, on: bool, command: Command | None, now: float) -> Write:
         settle = self._boards.settling(known.group, analog=False)

@@ -51,6 +51,7 @@ _REQUESTS: Mapping[str, Callable[[Command, ZeissInspectOptions], Request]] = {
     IMPORT_ELEMENTS.key: elements,
 }
 _AT_WORK = "ZEISS INSPECT does not answer: it imports for somebody else, waits for a person, or hangs"
+_NOT_SENT = "not sent: the disk does not take what must be remembered"
 _STUCK = "an answer is overdue: look in ZEISS INSPECT; `reset` gives it up"
 
 
@@ -199,6 +200,12 @@ class ZeissInspect:
             self._out = self._queue.popleft()
             effects += self._out.send(now)
         return effects + self._go_on(now)
+
+    def unsent(self, command: str, now: float) -> Effects:
+        if (turn := self._out) is None or turn.command.id != command:
+            return ()
+        self._out = None
+        return [Update(RUNNING.key, False), *turn.unsent(Outcome.REJECTED, _NOT_SENT), *self._go_on(now)]
 
     def _condition(self, now: float) -> Condition:
         if self._stuck:

@@ -34,9 +34,9 @@ class Target:
         if re.match(r"[^/?#]*//[^/?#]*@", self.url):
             raise ValueError("credentials do not belong into the URL, which is shown: use username and password")
         if not self.url.isprintable() or " " in self.url:
-            raise ValueError(f"{self.url!r} contains spaces or control characters")
+            raise ValueError(f"{self._shown!r} contains spaces or control characters")
         if self.uri.secure != (self.tls is not None):
-            raise ValueError(f"{self.url}: wss:// and TLS options go together")
+            raise ValueError(f"{self._shown}: wss:// and TLS options go together")
         for name, value in self.headers.items():
             if not (_TOKEN.fullmatch(name) and value.isascii() and value.isprintable()):
                 raise ValueError(f"header {name!r} contains characters that a header cannot have")
@@ -52,7 +52,13 @@ class Target:
         try:
             return parse_uri(self.url)
         except InvalidURI as error:
-            raise ValueError(f"{self.url!r}: {error.msg}") from None
+            raise ValueError(f"{self._shown!r}: {error.msg}") from None
+
+    @property
+    def _shown(self) -> str:
+        """Without a query, which may hold a token."""
+        url, query, _ = self.url.partition("?")
+        return f"{url}?***" if query else url
 
     def request_headers(self) -> dict[str, str]:
         """What is said beyond the handshake itself; the later of two equal names counts."""

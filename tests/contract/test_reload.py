@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from bridge import housekeeping, reconfigure
 from tests.contract.bench import BRIDGE, World
 from tests.contract.conftest import Alone
+from tests.toy import driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -413,3 +415,20 @@ async def test_calls_do_not_pile_up_while_one_hangs(alone: Alone, monkeypatch: p
     outcomes = [world.client.answers(id_)[0]["outcome"] for id_ in ids]
     assert outcomes.count("rejected") in (2, 3)  # the first may have been taken up before the second came
     assert set(outcomes) == {"done", "rejected"}
+
+
+async def test_a_driver_that_fails_with_its_options_changes_nothing(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(options: object) -> dict[str, str]:
+        raise TypeError(SECRET)
+
+    world = await alone(DEVICES)
+    await world.start()
+    since = world.client.mark
+    monkeypatch.setattr(driver, "plugin", replace(driver.plugin, headers=fails))
+    answer = await reload(world, {"toy": {"driver": "toy", "name": "Other"}, "io": {"driver": "evok"}})
+    assert (answer["outcome"], SECRET in answer["detail"]) == ("rejected", False)
+    assert "devices.toy: the driver fails" in answer["detail"]
+    assert not world.client.on("toy/status", since)
+    assert (await world.client.ask("toy/set/gain", 2))["outcome"] == "done"

@@ -351,3 +351,29 @@ def test_reply_is_the_last_word() -> None:
     talk.pass_fence()
     talk.wait(60)
     assert len([reply for reply in talk.of(Reply) if reply.outcome.final]) == 1
+
+
+# --- what the disk did not take -------------------------------------------------------------------------
+
+
+def test_a_pulse_that_was_not_sent_has_no_end() -> None:
+    talk = Talk()
+    talk.call("pulse", point="ro/2_01", seconds=2)
+    talk.take(talk.driver.unsent("c1", talk.now))
+    assert talk.remembered == [REMEMBERED, FORGOTTEN]
+    talk.pass_fence()
+    talk.wait(60)
+    assert OFF not in talk.sent
+
+
+def test_a_pulse_that_was_not_sent_does_not_take_away_the_end_of_the_one_before() -> None:
+    talk = Talk()
+    talk.call("pulse", point="ro/2_01", seconds=2)
+    talk.pass_fence()
+    talk.hear(ro("2_01", 1))
+    talk.call("pulse", "c2", point="ro/2_01", seconds=2)
+    talk.take(talk.driver.unsent("c2", talk.now))
+    assert FORGOTTEN not in talk.remembered
+    talk.pass_fence()
+    talk.wait(2)
+    assert talk.sent[-1] == OFF

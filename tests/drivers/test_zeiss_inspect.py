@@ -544,3 +544,16 @@ def test_what_the_shell_is_told() -> None:
     assert plugin.explain[Trouble.HANDSHAKE].state == "busy_elsewhere"
     assert plugin.explain[Trouble.REFUSED].state == "offline"
     assert all(explanation.normal for explanation in plugin.explain.values())
+
+
+def test_an_import_that_was_not_sent_makes_room_for_the_next() -> None:
+    talk = Talk()
+    talk.image("c1")
+    talk.image("c2")
+    assert len(talk.sent) == 1
+    talk.take(talk.driver.unsent("c1", talk.now))
+    assert ("c1", "rejected") in talk.outcomes
+    assert len(talk.sent) == 2
+    assert talk.take(talk.driver.unsent("c1", talk.now)) == []
+    talk.say("O.k.")
+    assert ("c2", "done") in talk.outcomes

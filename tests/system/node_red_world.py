@@ -24,17 +24,17 @@ state_dir = "{state}"
 host = "{host}"
 port = {broker}
 will_delay = 0
-[devices.unipi]
+[devices.io]
 driver = "evok"
 url = "ws://{host}:{unipi}/ws"
-[devices.im7]
+[devices.cell]
 driver = "im7"
 url = "ws://{host}:{im7}/default"
 [devices.inspect]
 driver = "zeiss_inspect"
 url = "ws://{host}:{inspect}"
 path_map = {{ "{images}" = "D:/images" }}
-[devices.observatory]
+[devices.dome]
 driver = "ost"
 url = "ws://{host}:{observatory}"
 """

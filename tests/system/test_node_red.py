@@ -29,8 +29,8 @@ pytestmark = [
 
 DASHBOARDS = sorted(path.stem for path in FLOWS.glob("*-dashboard.json"))
 COMPLAINT = re.compile(r"\[(warn|error|fatal)\].*|.*missing types.*")
-RAIN = "observatory/state/MyParkmanager/weatherstate/global"
-CLOSE = "observatory/call/MyParkmanager/actions/close"
+RAIN = "dome/state/MyParkmanager/weatherstate/global"
+CLOSE = "dome/call/MyParkmanager/actions/close"
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_an_import_that_waits_is_cancelled(world: World) -> None:
 def test_the_lamp_follows_the_door_and_no_deploy_switches_it(world: World) -> None:
     def door(level: int) -> None:
         world.unipi.get(f"_fault/set_input?circuit=1_01&value={level}")
-        shown = "unipi/state/di/1_01"  # a shorter opening is none: Evok scans
+        shown = "io/state/di/1_01"  # a shorter opening is none: Evok scans
         waited(lambda: world.observer.document(shown).get("value") is bool(level), f"the door is {level}")
 
     def lamp(level: int) -> None:
@@ -155,7 +155,7 @@ def test_the_lamp_follows_the_door_and_no_deploy_switches_it(world: World) -> No
     for level in (1, 0, 1):
         door(level)
         lamp(level)
-    assert world.observer.command("unipi/set/ro/2_04", {"value": False})["outcome"] == "done"  # by hand
+    assert world.observer.command("io/set/ro/2_04", {"value": False})["outcome"] == "done"  # by hand
     world.deploy()  # the open door is retained
     waited(lambda: world.red.context(UNIPI, "values"), "the retained values are there")
     assert world.ask(UNIPI, "relay 2.01 off").startswith("done")  # whatever the rule sent came before
@@ -179,9 +179,9 @@ def test_an_evening_begins_when_nothing_speaks_against_it(world: World) -> None:
 def test_rain_stops_and_closes(world: World) -> None:
     assert world.ask(OBSERVATORY, "focuser: 1500 steps").startswith("done")
     assert world.observatory.state["modules"]["MyFocuser"]["parameters"]["steps"] == 1500
-    opened = world.observer.command("observatory/call/MyParkmanager/actions/open", {"args": {}})
+    opened = world.observer.command("dome/call/MyParkmanager/actions/open", {"args": {}})
     assert opened["outcome"] == "done"
-    roof = "observatory/state/MyParkmanager/domestate/shutterclosed"
+    roof = "dome/state/MyParkmanager/domestate/shutterclosed"
     waited(lambda: world.observer.document(roof).get("value") is False, "the roof is open")
     world.observatory.get("_fault/rain")
     assert world.answered(OBSERVATORY, "rain: MyParkmanager/actions/close").startswith("done")
@@ -192,7 +192,7 @@ def test_after_a_broker_restart_everything_works_again(world: World) -> None:
     connected = world.red.log.count("Connected to broker")
     world.broker.restart()
     waited(lambda: world.red.log.count("Connected to broker") > connected, "Node-RED is back", 60.0)
-    waited(lambda: world.observer.retained("unipi/status") == b"online", "the bridge is back", 60.0)
+    waited(lambda: world.observer.retained("io/status") == b"online", "the bridge is back", 60.0)
     assert world.ask(UNIPI, "relay 2.01 on").startswith("done")
     assert world.unipi.state["values"]["ro/2_01"] == 1
 

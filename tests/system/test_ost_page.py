@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -43,12 +42,3 @@ def test_topics_and_entities_of_the_page(tmp_path: Path) -> None:
         assert {points.get(key) for key in written} <= {"number", "choice"}
         for key in re.findall(r"`(My\w+/\w+/\w+)`", PAGE):
             assert key in points or "/actions/" in key, key
-
-
-def test_the_flow_of_the_page_can_be_imported() -> None:
-    (text,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    nodes = {node["id"]: node for node in json.loads(text)}
-    wires = [to for node in nodes.values() for outputs in node["wires"] for to in outputs]
-    assert set(wires) <= set(nodes)
-    evening = nodes["evening"]["func"]
-    assert {"shutterclosed", "global", "sunset", "1_01"} <= set(re.findall(r"get\('(\w+)'\)", evening))
