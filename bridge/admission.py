@@ -6,27 +6,66 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from bridge.access import Rules, forbidden, refusal
+from bridge.access import Bucket, Rules, forbidden, refusal
 from bridge.catalogue import Catalogue
+from bridge.commands import Ticket
 from bridge.driver import Touch
 from bridge.model import WRITTEN, Command, Json, Kind, Outcome, Point, Reply
 from bridge.overlay import PRESET, Preset, View
 from bridge.topics import DeviceTopics
+from bridge.values import Values
 
 
 class Admission:
-    """Pure but for the catalogue, which it reads."""
+    """Reads the catalogue and the values, and counts the commands: more than the rules' rate are not admitted."""
 
     def __init__(
         self,
         topics: DeviceTopics,
         catalogue: Catalogue,
+        values: Values,
         rules: Rules,
         presets: Mapping[str, Preset],
         touches: Callable[[Command], Sequence[Touch]],
     ) -> None:
-        self._topics, self._catalogue = topics, catalogue
+        self._topics, self._catalogue, self._values = topics, catalogue, values
         self._rules, self._presets, self._touches = rules, presets, touches
+        self._bucket = Bucket(rules.rate, rules.burst)
+
+    def ticket(self, verb: str, command: Command, received: float, origin: object) -> Ticket:
+        """An open command, about the point as users see it; where there is none, about what was meant.
+
+        `verb` is `set` or `call`; `received` in seconds since the epoch; `origin`: the return address.
+        """
+        point = self._catalogue.points.get(command.key)
+        if point is None:
+            point = Point(command.key, Kind.ACTION if verb == "call" else Kind.TEXT, command.key)
+        return Ticket(command, point, received, origins=[origin])
+
+    def admit(self, verb: str, ticket: Ticket, now: float) -> Reply | None:
+        """Make the ticket ready for the driver, or say why not. `now`: the loop's clock."""
+        command, view = ticket.command, self._catalogue.view(ticket.command.key)
+        if (refused := self.refuse(verb, command)) is not None or view is None:
+            return refused
+        try:
+            ticket.command = self.prepare(view, command)
+            if not view.point.urgent and not self._bucket.take(now):
+                raise ValueError(f"more than {self._rules.rate:g} commands a second")
+        except ValueError as error:
+            return Reply(command.id, Outcome.REJECTED, str(error))
+        ticket.urgent = view.point.urgent
+        ticket.shows = tuple(key for key in self.shown_by(ticket.command) if key in self._values)
+        ticket.proofs = tuple(self._topics.state(key) for key in ticket.shows)
+        return None
+
+    def misplaced(self, verb: str, key: str) -> str | None:
+        """Where a command to this key belongs, if not there; whatever its payload says."""
+        refused = self.refuse(verb, Command("", key)) if key in self._catalogue.points else None
+        return refused.detail if refused is not None and refused.outcome is Outcome.REJECTED else None
+
+    def urgent(self, key: str) -> bool:
+        point = self._catalogue.points.get(key)
+        return point is not None and point.urgent
 
     def refuse(self, verb: str, command: Command) -> Reply | None:
         """No such point, the wrong verb, a group that is not there; None: go on."""

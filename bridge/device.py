@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from bridge import payload
-from bridge.access import Bucket, Rules
+from bridge.access import Rules
 from bridge.admission import Admission
 from bridge.catalogue import Catalogue
 from bridge.commands import Commands, Ticket
@@ -29,7 +29,6 @@ from bridge.model import (
     Json,
     Kind,
     Outcome,
-    Point,
     Policy,
     Ready,
     Reply,
@@ -37,7 +36,7 @@ from bridge.model import (
 )
 from bridge.occurrences import Occurrences
 from bridge.outbox import Outbox, Publication
-from bridge.overlay import Overlay, Preset, View
+from bridge.overlay import Overlay, Preset
 from bridge.showcase import HIDDEN, Presentation, Showcase
 from bridge.topics import DeviceTopics
 from bridge.values import Values
@@ -104,9 +103,10 @@ class Device:
         self.showcase = Showcase(
             profile.name, topics, profile.presentation, self.catalogue, self._tell, self.occurrences
         )
-        self._admission = Admission(topics, self.catalogue, profile.rules, profile.presets, profile.touches)
+        self.admission = Admission(
+            topics, self.catalogue, self.values, profile.rules, profile.presets, profile.touches
+        )
         self.commands = Commands(self._answer, profile.backlog)
-        self._bucket = Bucket(profile.rules.rate, profile.rules.burst)
         self._carrier: Carrier | None = None
         self.jobs = Jobs(topics, self._tell, remember_job)
         self._now = 0.0
@@ -216,44 +216,19 @@ class Device:
     def submit(self, verb: str, command: Command, origin: object, now: float, wall: float) -> None:
         """Take a command, or answer at once why not. `verb` is `set` or `call`."""
         self._now = now
-        view = self.catalogue.view(command.key)
-        ticket = Ticket(command, view.point if view else _nowhere(verb, command.key), wall, origins=[origin])
+        ticket = self.admission.ticket(verb, command, wall, origin)
         if self.leaving or not self.ready or self._carrier is None:
             detail = self.leaving or f"{self.name} is {self.link.shown or self.link.state}: {self.link.reason}"
             refused: Reply | None = Reply(command.id, Outcome.UNAVAILABLE, detail)
         elif command.id in self.commands:
             refused = Reply(command.id, Outcome.REJECTED, "a command with this id is under way")
         else:
-            refused = self._admission.refuse(verb, command) or self._admit(view, ticket, now)
+            refused = self.admission.admit(verb, ticket, now)
         if refused is not None:
             self._answer(ticket, refused)
             return
         self.commands.add(ticket)
         self.pump(now)
-
-    def _admit(self, view: View | None, ticket: Ticket, now: float) -> Reply | None:
-        """Make the ticket ready for the driver, or say why not."""
-        if view is None:
-            return None
-        try:
-            ticket.command = self._admission.prepare(view, ticket.command)
-            if not view.point.urgent and not self._bucket.take(now):
-                raise ValueError(f"more than {self.profile.rules.rate:g} commands a second")
-        except ValueError as error:
-            return Reply(ticket.command.id, Outcome.REJECTED, str(error))
-        ticket.urgent = view.point.urgent
-        ticket.shows = tuple(key for key in self._admission.shown_by(ticket.command) if key in self.values)
-        ticket.proofs = tuple(self.topics.state(key) for key in ticket.shows)
-        return None
-
-    def misplaced(self, verb: str, key: str) -> str | None:
-        """Where a command to this key belongs, if not there; whatever its payload says."""
-        refused = self._admission.refuse(verb, Command("", key)) if key in self.catalogue.points else None
-        return refused.detail if refused is not None and refused.outcome is Outcome.REJECTED else None
-
-    def urgent(self, key: str) -> bool:
-        point = self.catalogue.points.get(key)
-        return point is not None and point.urgent
 
     def pump(self, now: float) -> None:
         """Give the driver what it can take."""
@@ -293,7 +268,3 @@ class Device:
         self.commands.expire(now)
         self.showcase.tick(now)
         self.occurrences.tick(now)
-
-
-def _nowhere(verb: str, key: str) -> Point:
-    return Point(key, Kind.ACTION if verb == "call" else Kind.TEXT, key)

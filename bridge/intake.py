@@ -93,7 +93,7 @@ class Intake:
                 payload.read_set(message.payload) if address.verb == "set" else payload.read_call(message.payload)
             )
         except ValueError as error:
-            detail = device.misplaced(address.verb, address.key) or str(error)
+            detail = device.admission.misplaced(address.verb, address.key) or str(error)
             self._refuse(origin, payload.id_of(message.payload), Outcome.REJECTED, detail, clock)
             return
         known = None if wish.id is None else self._journal.find_command(wish.id)
@@ -125,7 +125,7 @@ class Intake:
             )
             return
         command = Command(id_, address.key, wish.value, wish.args, expires_at, wish.timeout, wish.expect, origin)
-        if device.urgent(address.key):
+        if device.admission.urgent(address.key):
             device.submit(address.verb, command, origin, clock.now, clock.wall)
             return
         # A crash after this must find the id, or a repetition would be carried out again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -94,15 +94,28 @@ def of_device(kept: Retained, topics: Topics, name: str, prefix: str) -> tuple[l
 
     Its link goes last of all, for it is what says that the rest may be cleared.
     """
-    device = topics.device(name)
-    if owner(kept.get(device.link, b"")) != topics.bridge:
-        return None
-    own = [topic for topic in kept if topic.startswith(f"{device.base}/")]
-    announced = [
-        topic for topic, told in announcements(kept, prefix, topics.status) if told[:1] == (device.status(),)
-    ]
-    last = [topic for topic in (device.status(), device.link) if topic in kept]
-    return [*announced, *(topic for topic in own if topic not in last)], last
+    return of_devices(kept, topics, [name], prefix).get(name)
+
+
+def of_devices(
+    kept: Retained, topics: Topics, names: Iterable[str], prefix: str
+) -> dict[str, tuple[list[str], list[str]]]:
+    """The same for many, looking through all that is kept only once; what is not ours is left out."""
+    ours = [name for name in names if owner(kept.get(topics.device(name).link, b"")) == topics.bridge]
+    found: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in ours}
+    statuses = {topics.device(name).status(): name for name in ours}
+    for topic, told in announcements(kept, prefix, topics.status):
+        if told and (name := statuses.get(told[0])) is not None:
+            found[name][0].append(topic)
+    root = f"{topics.root}/"
+    for topic in kept:
+        name, slash, rest = topic.removeprefix(root).partition("/") if topic.startswith(root) else ("", "", "")
+        if slash and name in found and rest not in ("status", "link"):
+            found[name][0].append(topic)
+    for name in ours:
+        device = topics.device(name)
+        found[name][1].extend(topic for topic in (device.status(), device.link) if topic in kept)
+    return found
 
 
 def devices_of(kept: Retained, topics: Topics, bridge: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from bridge.access import Rules
 from bridge.admission import Admission
 from bridge.catalogue import Catalogue
+from bridge.commands import Ticket
 from bridge.driver import Touch
 from bridge.model import (
     Argument,
@@ -20,6 +21,7 @@ from bridge.model import (
     Kind,
     Outcome,
     Point,
+    Update,
 )
 from bridge.overlay import Overlay, Preset
 from bridge.topics import DeviceTopics
@@ -52,11 +54,11 @@ class Counter:
     def __init__(self, rules: Rules | None = None, overlays: Mapping[str, Overlay] | None = None) -> None:
         topics = DeviceTopics("root", "io")
         self.rules = rules or Rules()
-        values = Values(topics, lambda item: None, plain=False)
-        self.catalogue = Catalogue(topics, values, lambda item: None, self.rules, overlays or {}, PRESETS, ())
+        self.values = Values(topics, lambda item: None, plain=False)
+        self.catalogue = Catalogue(topics, self.values, lambda item: None, self.rules, overlays or {}, PRESETS, ())
         self.catalogue.declare(Declared(POINTS))
         self.catalogue.declare(Declared((Point("far", Kind.SWITCH, "Far", "2"),), "2"))
-        self.admission = Admission(topics, self.catalogue, self.rules, PRESETS, touches)
+        self.admission = Admission(topics, self.catalogue, self.values, self.rules, PRESETS, touches)
 
     def refuse(self, verb: str, key: str) -> tuple[str, str] | None:
         reply = self.admission.refuse(verb, Command("id", key))
@@ -142,3 +144,55 @@ def test_what_a_command_shows_is_where_its_proof_is() -> None:
     pulse = Command("id", "pulse", args={"point": "ro", "seconds": 1})
     assert admission.shown_by(pulse) == ("pulse", "ro")
     assert admission.shown_by(Command("id", "burn")) == ("burn", "ao")
+
+
+def admitted(
+    desk: Counter, verb: str, key: str, value: Json = None, now: float = 0.0, **args: Json
+) -> Ticket | str:
+    """The ticket as it is after its admission, or why there is none."""
+    ticket = desk.admission.ticket(verb, Command("id", key, value, args), 1.7e9, "me")
+    refused = desk.admission.admit(verb, ticket, now)
+    return ticket if refused is None else refused.detail
+
+
+def test_a_ticket_that_is_admitted_says_what_goes_out_and_what_proves_it() -> None:
+    desk = Counter(overlays={"ro": Overlay(invert=True)})
+    desk.values.update(Update("ao", 1.0), 0.0, 1.7e9)
+    ticket = admitted(desk, "set", "ro", "ON")
+    assert isinstance(ticket, Ticket)
+    assert (ticket.command.value, ticket.point.name, ticket.origins) == (False, "Relay", ["me"])
+    assert (ticket.shows, ticket.proofs, ticket.urgent) == (("ro",), ("root/io/state/ro",), False)
+    burn = admitted(desk, "call", "burn")
+    assert isinstance(burn, Ticket)
+    assert burn.shows == ("ao",)  # an action shows nothing itself
+
+
+def test_more_commands_than_the_rate_are_not_admitted_but_for_urgent_ones() -> None:
+    desk = Counter(Rules(rate=1.0, burst=2))
+    desk.catalogue.declare(Declared((*POINTS, Point("stop", Kind.ACTION, "Stop", urgent=True))))
+    assert [isinstance(admitted(desk, "set", "ro", "ON"), Ticket) for _ in range(3)] == [True, True, False]
+    assert admitted(desk, "set", "ro", "ON") == "more than 1 commands a second"
+    stop = admitted(desk, "call", "stop")
+    assert isinstance(stop, Ticket)
+    assert stop.urgent
+    assert isinstance(admitted(desk, "set", "ro", "ON", now=1.0), Ticket)
+
+
+def test_what_is_refused_has_a_ticket_to_be_answered_by() -> None:
+    admission = Counter().admission
+    for verb, kind in (("call", Kind.ACTION), ("set", Kind.TEXT)):
+        ticket = admission.ticket(verb, Command("id", "nowhere"), 1.7e9, None)
+        assert (ticket.point.kind, ticket.point.key) == (kind, "nowhere")
+        refused = admission.admit(verb, ticket, 0.0)
+        assert refused is not None
+        assert refused.detail == "there is no point 'nowhere'"
+
+
+def test_where_a_command_belongs_is_known_before_its_payload_is_read() -> None:
+    desk = Counter()
+    assert desk.admission.misplaced("set", "pulse") == "use root/io/call/pulse"
+    assert desk.admission.misplaced("call", "di") == "di is read-only"
+    assert desk.admission.misplaced("set", "ro") is None
+    assert desk.admission.misplaced("set", "nowhere") is None  # whether its payload can be read matters more
+    desk.catalogue.enter(GroupStatus("2", GroupState.OFFLINE, "unplugged"))
+    assert desk.admission.misplaced("set", "far") is None

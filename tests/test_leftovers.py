@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import monotonic
 
 import pytest
 
@@ -73,6 +74,24 @@ def test_a_device_that_left_goes_with_its_discovery_and_its_link_last() -> None:
     assert sorted(first + last) == sorted(
         topic for topic in BASE if topic.startswith(("lab2mqtt/io/", "homeassistant/device/lab2mqtt-io"))
     )
+
+
+def test_many_that_left_are_found_in_one_pass() -> None:
+    """Whoever may publish links may invent tens of thousands of names."""
+    names = [f"old{number}" for number in range(20_000)]
+    kept = {f"lab2mqtt/{name}/link": link("gate") for name in names} | {
+        "lab2mqtt/old7/": b"1",
+        "lab2mqtt/old7": b"1",
+    }
+    kept["homeassistant/device/lab2mqtt-old7/config"] = config(OWN, "lab2mqtt/old7/status")
+    begun = monotonic()
+    found = leftovers.of_devices(kept, TOPICS, names, PREFIX)
+    assert monotonic() - begun < 5.0
+    assert found["old7"] == (
+        ["homeassistant/device/lab2mqtt-old7/config", "lab2mqtt/old7/"],
+        ["lab2mqtt/old7/link"],
+    )
+    assert len(found) == len(names)
 
 
 @pytest.mark.parametrize("text", [link("other"), b"", b"online", b'{"bridge": 1}'])

@@ -169,10 +169,10 @@ def _left(
 
     prefix, configured = settings.home_assistant.prefix, _configured(settings)
     has = {*configured, *leftovers.running(kept, topics)}
-    for name in leftovers.devices_of(kept, topics, topics.bridge):
-        if name not in has and (found := leftovers.of_device(kept, topics, name, prefix)) is not None:
-            why = "is disabled" if name in settings.devices else "is not in the configuration"
-            yield Group(f"the device {name}, which {why}", [*found[0], *found[1]])
+    left = [name for name in leftovers.devices_of(kept, topics, topics.bridge) if name not in has]
+    for name, (first, last) in leftovers.of_devices(kept, topics, left, prefix).items():
+        why = "is disabled" if name in settings.devices else "is not in the configuration"
+        yield Group(f"the device {name}, which {why}", [*first, *last])
     for name in configured:
         yield Group(f"states of {name} that no list of points has", leftovers.ghosts(kept, topics, name))
     if settings.home_assistant.discovery:
@@ -183,8 +183,8 @@ def _left(
     if options.bridge:
         old = leftovers.of_bridge(kept, topics, options.bridge, has, options.prefix or prefix)
         yield Group(f"the bridge {options.bridge}", old)
-    left = leftovers.commands(kept, topics, configured)
-    yield Group("commands that somebody left retained (cleared with --commands)", left, options.commands)
+    commands = leftovers.commands(kept, topics, configured)
+    yield Group("commands that somebody left retained (cleared with --commands)", commands, options.commands)
 
 
 def _configured(settings: Settings) -> list[str]:

@@ -20,6 +20,7 @@ from bridge.topics import Topics
 LISTEN = 1.5  # seconds: all that is kept has come, and a quarrel about a client id shows
 RESTART = 3  # words on our status that a restart of the daemon explains
 SKEW = 30.0  # seconds between two clocks
+SHOWN = 10  # retained commands that are told one by one
 BRIDGE = "bridge"
 
 
@@ -80,12 +81,18 @@ def findings(kept: Kept, settings: Settings) -> list[Finding]:
 
 
 def _commands(kept: Kept) -> Iterator[Finding]:
-    for topic in kept.commands:
+    for topic in kept.commands[:SHOWN]:
         yield Finding(
             "kept.command",
             SUBJECT,
             f"a retained message lies on {topic}; the bridge never executes it, but somebody publishes commands "
             f"with the retain flag: stop that, and clear it with mosquitto_pub -r -n -t {shlex.quote(topic)}",
+        )
+    if (more := len(kept.commands) - SHOWN) > 0:
+        yield Finding(
+            "kept.command",
+            SUBJECT,
+            f"retained messages lie on {more} more such topics: `lab2mqtt cleanup --commands` clears all of them",
         )
 
 

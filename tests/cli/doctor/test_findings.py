@@ -58,7 +58,7 @@ def test_what_somebody_left_on_the_broker_does_no_harm() -> None:
         health={"uptime": 10**400, "time": "0001-01-01T00:00:00+14:00", "trouble": ["\ud800", 10**4000]},
         links={},
         rivals={},
-        commands=(topic,),
+        commands=(topic, *(f"lab2mqtt/io/set/{number}" for number in range(1000))),
         birth=None,
         quarrel=False,
     )
@@ -66,6 +66,7 @@ def test_what_somebody_left_on_the_broker_does_no_harm() -> None:
     words = shlex.split(found[0].says.partition("clear it with ")[2])
     assert words == ["mosquitto_pub", "-r", "-n", "-t", topic]
     assert "bridge.online" in [finding.id for finding in found]
+    assert sum(finding.id == "kept.command" for finding in found) == kept.SHOWN + 1
     printing.as_json(found).encode()
     "".join(line for finding in found for line in printing.lines(finding)).encode()
 
