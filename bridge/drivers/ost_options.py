@@ -38,7 +38,7 @@ class OstOptions(BaseModel):
         "warning", description="log entries from this level on become events"
     )
     media_url: str | None = Field(
-        None, description="where the pictures are: http://observatory/; absent: their paths as texts"
+        None, description="where the pictures are: http://observatory/ostmedia; absent: their paths as texts"
     )
 
     @field_validator("media_url")
