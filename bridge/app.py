@@ -20,16 +20,17 @@ from bridge.claims import Claims
 from bridge.commands import Ticket
 from bridge.fleet import Fleet
 from bridge.herald import Herald
-from bridge.home_assistant import HomeAssistant, vanished
+from bridge.home_assistant import HomeAssistant
 from bridge.housekeeping import Housekeeping
 from bridge.http import Server
 from bridge.intake import Clock, Intake
 from bridge.journal import Journal
+from bridge.journal_file import NAME as JOURNAL
 from bridge.keeper import keep
 from bridge.kept import Kept
 from bridge.maker import Maker
 from bridge.memory import Memory
-from bridge.model import Outcome, Reply
+from bridge.model import Json, Outcome, Reply
 from bridge.mqtt import Filter, Message
 from bridge.outbox import Outbox, Publication
 from bridge.progress import Progress
@@ -40,7 +41,7 @@ from bridge.refresh import VERB as REFRESH
 from bridge.refresh import Refresh
 from bridge.session import Tools
 from bridge.settings import ConfigurationError, Settings
-from bridge.settings_advice import secrets_of
+from bridge.settings_secrets import secrets_of
 from bridge.shipping import Shipping
 from bridge.signs import Picture, Signs
 from bridge.topics import Topics
@@ -62,9 +63,9 @@ class Daemon:
         """`read` gives the configuration anew, for a reload."""
         self._settings = settings
         bridge = settings.bridge
-        names = [name for name, device in settings.devices.items() if device.enabled]
+        names = settings.enabled_devices
         self.topics = Topics(bridge.root, bridge.id)
-        path = None if bridge.state_dir is None else bridge.state_dir / "journal.db"
+        path = None if bridge.state_dir is None else bridge.state_dir / JOURNAL
         self.journal = Journal.open(path, time())
         kept = Kept(self.journal)
         self.outbox = Outbox(kept=kept if self.journal.on_disk else None)
@@ -98,8 +99,7 @@ class Daemon:
             self.fleet.devices,
             connection,
             self.publisher,
-            lambda: self.uplink.since is not None,
-            vanished,
+            lambda: self.uplink.announced,
         )
         self._workers = Workers()
         self.shipping = Shipping(
@@ -127,11 +127,11 @@ class Daemon:
             self.housekeeping,
             maker,
             self.uplink,
-            self.intake,
             herald,
             self.signs,
         )
-        self._reconfigure = Reconfigure(settings, read, parts, self._apply)
+        self._reconfigure = Reconfigure(settings, read, parts, self._apply, self._tell)
+        self._verbs = {RELOAD: self._reconfigure.ask, REFRESH: self._refresh.ask}
         self._proved = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Daemon:
     def _picture(self) -> Picture:
         devices = self.fleet.devices.values()
         ready = sum(device.ready for device in devices)
-        return Picture(len(devices), ready, self.uplink.since is not None)
+        return Picture(len(devices), ready, self.uplink.announced)
 
     def _turns(self) -> dict[str, float]:
         """When each part does something at the latest, on the loop's clock."""
@@ -270,17 +270,14 @@ class Daemon:
             return  # somebody clears one
         if message.retain or message.dup:
             self.herald.refused("retained" if message.retain else "duplicate", "not carried out", message.topic)
-        elif verb == RELOAD:
-            self._reconfigure.ask(message)
-        elif verb == REFRESH:
-            self._refresh.ask(message)
+        elif (ask := self._verbs.get(verb)) is not None:
+            ask(message)
         else:
-            known = f"no verb {verb!r}; there are {RELOAD} and {REFRESH}"
-            self.intake.tell(message, verb, Outcome.REJECTED, known)
+            self._tell(message, verb, Outcome.REJECTED, f"no verb {verb!r}; there are {' and '.join(self._verbs)}")
 
-    def _tell(self, call: Message, verb: str, outcome: Outcome, detail: str) -> None:
-        """An answer that was not given while a message was worked on."""
-        self.intake.tell(call, verb, outcome, detail)
+    def _tell(self, call: Message, verb: str, outcome: Outcome, detail: str, data: Json = None) -> None:
+        """The answer to a call of the bridge itself, whenever it comes."""
+        self.intake.tell(call, verb, outcome, detail, data)
         self.publisher.flush()
 
     def _answer(self, ticket: Ticket, reply: Reply) -> None:

@@ -46,6 +46,11 @@ def topic(prefix: str, device: str, group: str = "") -> str:
     return f"{prefix}/device/{slug(device, group)}/config"
 
 
+def topic_filter(prefix: str) -> str:
+    """All of these topics, those of other programs among them."""
+    return f"{prefix}/device/+/config"
+
+
 def bridge_topic(prefix: str, bridge: str) -> str:
     return f"{prefix}/device/{bridge_slug(bridge)}/config"
 

@@ -20,7 +20,7 @@ FRESH = 10  # seconds after which the broker drops a command that nobody took; o
 DIGITS = 3  # decimals of a number with a device class: without, Home Assistant rounds some units to whole ones
 NO_PICTURE = "http://none.invalid/"  # there must be a URL, and this one leads nowhere for ever (RFC 2606)
 
-PLATFORMS: Mapping[Kind, tuple[str, ...]] = {  # all that a point may ever be shown as
+PLATFORMS: Mapping[str, tuple[str, ...]] = {  # by kind: all that a point may ever be shown as
     Kind.SENSOR: ("sensor",),
     Kind.BINARY: ("binary_sensor",),
     Kind.SWITCH: ("switch", "light", "fan", "valve", "lock", "binary_sensor"),

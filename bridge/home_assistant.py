@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from bridge import discovery
-from bridge.device import Device
 from bridge.mqtt import Filter, Message
 from bridge.outbox import Publication
 from bridge.settings_models import HomeAssistantSettings
@@ -18,12 +17,6 @@ from bridge.topics import Topics
 SOONEST, LATEST = 0.1, 1.0  # seconds after a birth: not all bridges of a house at the same moment
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
-
-
-def vanished(device: Device, points: Mapping[str, Mapping[str, str]]) -> None:
-    """For `Housekeeping`: what it cleared of earlier processes, kinds by group and key, is not shown any more."""
-    for group, kinds in points.items():
-        device.showcase.vanished(group, kinds)
 
 
 class HomeAssistant:

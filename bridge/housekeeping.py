@@ -13,7 +13,7 @@ from time import monotonic, time
 
 import structlog
 
-from bridge import leftovers, retained
+from bridge import discovery, leftovers, retained
 from bridge.device import Device
 from bridge.ends import explain
 from bridge.ghosts import read_document
@@ -32,8 +32,6 @@ AT_ONCE = 20  # of them that are cleared away in one round
 MOST_TOPICS = 20_000  # cleared at once; the rest a minute later
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
-
-Vanished = Callable[[Device, Mapping[str, Mapping[str, str]]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,7 @@ class _Gone:
 
 
 class Housekeeping:
-    """`connected`: all is announced; before that the broker tells what it keeps.
-
-    `vanished(device, {group: {key: kind}})` is told of points that were cleared.
-    """
+    """`connected`: all is announced; before that the broker tells what it keeps."""
 
     def __init__(
         self,
@@ -68,11 +63,9 @@ class Housekeeping:
         connection: ConnectionSettings,
         publisher: Publisher,
         connected: Callable[[], bool],
-        vanished: Vanished = lambda device, points: None,
     ) -> None:
         self._settings, self._topics, self._devices = settings, topics, devices
         self._connection, self._publisher, self._connected = connection, publisher, connected
-        self._vanished = vanished
         announced = settings().home_assistant
         self._prefix = announced.prefix
         self._unannounce = not announced.discovery  # switched off: what an earlier life announced goes
@@ -172,7 +165,8 @@ class Housekeeping:
         for name in names:
             device = self._devices[name]
             if found := device.catalogue.inventory():
-                self._vanished(device, found)
+                for group, kinds in found.items():
+                    device.showcase.vanished(group, kinds)
                 points = sum(map(len, found.values()))
                 log.info("not there any more, cleared", device=name, points=points, groups=[g for g in found if g])
             if jobs := device.jobs.inventory():
@@ -187,7 +181,7 @@ class Housekeeping:
         due = [name for name, gone in self._gone.items() if gone.due <= now][:AT_ONCE]
         if not self._connected() or not (due or self._unannounce):
             return
-        wanted = [*(f"{self._topics.root}/{name}/#" for name in due), leftovers.discovery_filter(self._prefix)]
+        wanted = [*(f"{self._topics.root}/{name}/#" for name in due), discovery.topic_filter(self._prefix)]
         kept = await retained.read(self._connection, self._topics.canary, wanted)
         if self._unannounce:
             announced = leftovers.announcements(kept.messages, self._prefix, self._topics.status)

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from bridge.model import Json
 
+NAME = "journal.db"  # in the state directory
 SCHEMA = 1  # in user_version; a file of another schema is set aside
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _TABLES = """

@@ -67,10 +67,6 @@ def running(kept: Retained, topics: Topics) -> list[str]:
     return list(health.links) if kept.get(topics.status) == b"online" else []
 
 
-def discovery_filter(prefix: str) -> str:
-    return f"{prefix}/device/+/config"
-
-
 def is_discovery(topic: str, prefix: str) -> bool:
     """Of a bridge of ours. Others may announce something of their own that is available while we are."""
     return topic.startswith(f"{prefix}/device/{SLUG}") and topic.endswith("/config")

@@ -14,15 +14,13 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bridge.log_limits import Repeats
+from bridge.secret_names import NAME as SECRET_NAME
 
 Form = Literal["auto", "console", "json", "journal"]
 
 MASK = "***"
 SHORTEST = 5  # characters of a secret that is masked wherever it stands
 _hidden: re.Pattern[str] | None = None
-_SECRET_KEY = re.compile(
-    r"passw|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
-)
 _URL_USER = re.compile(r"(?<=://)[^/\s]+(?=@)")
 # syslog's numbers, as sd-daemon(3) wants them at the head of a line
 _JOURNAL_LEVEL = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -102,7 +100,7 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _masked(key: object, value: object) -> object:
-    if isinstance(key, str) and _SECRET_KEY.search(key) and value is not None:
+    if isinstance(key, str) and SECRET_NAME.search(key) and value is not None:
         return MASK
     match value:
         case str():

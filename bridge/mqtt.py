@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVarTuple
 
 from bridge.mqtt_values import (
+    REFUSAL,
     ConnectionSettings,
     Filter,
     Limits,
@@ -223,7 +224,7 @@ class Mqtt:
             del self._subacks[mid]
         if len(codes) != len(filters):
             raise MqttError(f"the broker gave {len(codes)} answers to {len(filters)} subscriptions")
-        if refused := [i for i, (code, _) in enumerate(codes) if code >= 0x80]:
+        if refused := [i for i, (code, _) in enumerate(codes) if code >= REFUSAL]:
             code, text = codes[refused[0]]
             what = f"subscription to {filters[refused[0]].topic} refused by the broker"
             raise Refused(what, code, text, tuple(filters[i] for i in refused))

@@ -1,6 +1,6 @@
 """What one MQTT connection is told and what it tells: settings, limits, messages and errors, all without I/O.
 
-`bridge.mqtt` offers all of these names too; nothing outside the connection needs this module.
+`bridge.mqtt` offers most of these names too; who must stay without I/O takes them from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 LARGEST_PACKET = 268_435_460  # bytes: a remaining length of four bytes and the fixed header itself
 
-# Reason codes (MQTT 5, section 2.4) after which another try may succeed: unspecified implementation error,
+REFUSAL = 0x80  # reason codes from here on (MQTT 5, section 2.4; the SUBACK of 3.1.1 has only this one)
+# Those after which another try may succeed: unspecified implementation error,
 # server unavailable, busy, shutting down, keep alive timeout, quota exceeded, connection rate exceeded.
 _PASSING = frozenset({0x83, 0x88, 0x89, 0x8B, 0x8D, 0x97, 0x9F})
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from bridge.mqtt import Mqtt, MqttError
+from bridge.mqtt_values import REFUSAL
 from bridge.outbox import Lane, Outbox, Publication, marked
 
 STRIKES = 3  # lost connections in a row with the same message alone in flight: it is the message
 OCCURRENCES_AT_ONCE = 50  # before the states get their turn
 LATE_AT_ONCE = 10  # late occurrences in flight: the rest of the window is for what happens now
-REFUSED = 0x80  # PUBACK codes from here on
 REFUSED_TOPICS = 100  # counted by name; the rest, for others choose response topics, under "others"
 
 
@@ -117,7 +117,7 @@ class Publisher:
         self._single = max(0, self._single - 1)
         self._crowds = self._crowds if self._single or self._flying else 0
         self._strikes.pop(item, None)
-        if code >= REFUSED:
+        if code >= REFUSAL:
             self._set_aside(f"refused by the broker (0x{code:02X})", item)
         self.flush()
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import structlog
 
 from bridge import configured
+from bridge.calls import Answer, Calls
 from bridge.claims import Claims
 from bridge.fleet import Fleet
 from bridge.herald import Herald
 from bridge.housekeeping import DISABLED, REMOVED, Housekeeping
-from bridge.intake import Intake
 from bridge.maker import Maker
-from bridge.model import Json, Outcome
+from bridge.model import Outcome
 from bridge.mqtt import Filter, Message
 from bridge.reload import Configuration, Difference, compare, digests, effective
 from bridge.runner import Runner
@@ -29,9 +29,7 @@ from bridge.uplink import Uplink
 
 VERB = "reload"
 ASKING = 5.0  # seconds to wait for the broker's word on new devices, before they are started anyway
-MOST = 1000  # who wait for the next reload: one that hangs must not gather messages for ever
 CHANGED = "its configuration was changed"
-ENDS = "this bridge is stopping"
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -46,7 +44,6 @@ class Parts:
     housekeeping: Housekeeping
     maker: Maker
     uplink: Uplink
-    intake: Intake
     herald: Herald
     signs: Signs
 
@@ -63,44 +60,36 @@ class Reconfigure:
         read: Callable[[], Settings] | None,
         parts: Parts,
         apply: Callable[[Settings], None],
+        answer: Answer,
     ) -> None:
         self._present = Configuration(settings, digests(settings))
         self._read, self._parts, self._apply = read, parts, apply
+        self._calls = Calls(VERB, answer)
         self._asked = asyncio.Event()
-        self._calls: list[Message] = []  # that the next reload answers
-        self._under_way: list[Message] = []  # that this one answers
         self._task: asyncio.Task[None] | None = None
-        self._ended = False
 
     # --- who asks --------------------------------------------------------------------------------------
 
     def ask(self, call: Message | None = None) -> None:
         """Soon. `call`: a message that is to be answered. Whoever asks while one is under way gets the next."""
-        if call is not None and len(self._calls) >= MOST:
-            self._answer([call], Outcome.REJECTED, "too many ask for it")
-            return
-        if call is not None:
-            self._calls.append(call)
-        self._asked.set()
-        if self._ended:
-            self._answer_all(Outcome.UNAVAILABLE, ENDS)
+        if call is None or self._calls.add(call):
+            self._asked.set()
 
     def open(self, group: asyncio.TaskGroup) -> None:
         self._task = group.create_task(self._run(), name="reload")
 
     async def close(self) -> None:
         """The bridge stops: nothing is begun any more, and whoever waits is told."""
-        self._ended = True
+        self._calls.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._answer_all(Outcome.UNAVAILABLE, ENDS)
 
     async def _run(self) -> None:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            self._under_way, self._calls = self._calls, []
+            self._calls.begin()
             self._parts.signs.reloading()
             try:
                 difference = await self._reload()
@@ -108,7 +97,6 @@ class Reconfigure:
                 self._refuse(error.lines)
             else:
                 self._applied(difference)
-            self._under_way = []
 
     def _refuse(self, problems: list[str]) -> None:
         for problem in problems:
@@ -116,7 +104,8 @@ class Reconfigure:
         self._parts.herald.reload_refused(problems)
         self._parts.signs.reloaded("the new configuration cannot be used")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        self._answer(self._under_way, Outcome.REJECTED, problems[0] + more, {"problems": list(problems)})
+        self._calls.settle(Outcome.REJECTED, problems[0] + more, {"problems": list(problems)})
+        self._parts.herald.publisher.flush()
 
     def _applied(self, difference: Difference) -> None:
         data: dict[str, list[str]] = {key: list(names) for key, names in asdict(difference).items()}
@@ -125,15 +114,7 @@ class Reconfigure:
             log.warning("only a restart brings these into effect", options=list(difference.needs_restart))
         self._parts.herald.reloaded(self._present.settings, data)
         self._parts.signs.reloaded("a restart is needed for some options" if difference.needs_restart else "")
-        self._answer(self._under_way, Outcome.DONE, difference.sentence(), data)
-
-    def _answer_all(self, outcome: Outcome, detail: str) -> None:
-        calls, self._under_way, self._calls = [*self._under_way, *self._calls], [], []
-        self._answer(calls, outcome, detail)
-
-    def _answer(self, calls: list[Message], outcome: Outcome, detail: str, data: Json = None) -> None:
-        for call in calls:
-            self._parts.intake.tell(call, VERB, outcome, detail, data)
+        self._calls.settle(Outcome.DONE, difference.sentence(), data)
         self._parts.herald.publisher.flush()
 
     # --- what is done ----------------------------------------------------------------------------------

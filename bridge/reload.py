@@ -66,7 +66,7 @@ class Difference:
 
 def compare(old: Configuration, new: Configuration) -> Difference:
     """`old` is what is in effect, so that what needed a restart before needs it still."""
-    before, after = _enabled(old.settings), _enabled(new.settings)
+    before, after = old.settings.enabled_devices, new.settings.enabled_devices
     both = [name for name in after if name in before]
     taken = Configuration(effective(old.settings, new.settings), new.files)
     same = {name for name in both if _device(name, old) == _device(name, taken)}
@@ -114,10 +114,6 @@ def _fixed(old: Configuration, new: Configuration) -> Iterator[str]:
 def _different(old: BaseModel, new: BaseModel) -> Iterator[str]:
     """The keys of one section whose values are not the same; secrets are compared, not shown."""
     return (key for key in type(new).model_fields if getattr(old, key) != getattr(new, key))
-
-
-def _enabled(settings: Settings) -> list[str]:
-    return [name for name, device in settings.devices.items() if device.enabled]
 
 
 def _device(name: str, configuration: Configuration) -> tuple[object, ...]:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bridge.mqtt import ConnectionSettings, Filter, Message, Mqtt, Refused
+from bridge.mqtt_values import REFUSAL
 
 PATIENCE = 5.0  # seconds for the mark to come back
 LARGEST = 64 << 20  # bytes of a packet
 ROOM = 64 << 20  # bytes that are kept of all; the rest is left out
-REFUSED = 0x80  # reason codes from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,7 @@ async def read(connection: ConnectionSettings, own: str, topics: Sequence[str]) 
     Raises what `Mqtt.connect` raises.
     """
     token = secrets.token_hex(8)
-    mark, found, marked = f"{own}/{token}", dict[str, bytes](), asyncio.Event()
-
-    room = ROOM
+    mark, found, marked, room = f"{own}/{token}", dict[str, bytes](), asyncio.Event(), ROOM
 
     def hear(message: Message) -> None:
         nonlocal room
@@ -74,7 +72,7 @@ async def clear(connection: ConnectionSettings, topics: Sequence[str]) -> list[s
 
     def acknowledged(mid: int, code: int) -> None:
         topic = sent.pop(mid)
-        if code >= REFUSED:
+        if code >= REFUSAL:
             refused.append(topic)
         moved.set()
 

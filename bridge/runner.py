@@ -15,6 +15,7 @@ from bridge.keeper import End, keep
 from bridge.link import State
 from bridge.session import Session, Tools
 from bridge.settings_device import DeviceSettings
+from bridge.settings_secrets import secrets_of
 from bridge.transcript import Redaction
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -28,8 +29,7 @@ class Runner:
         self._plugin = plugins.load(settings.driver)
         self._target = configured.target(settings, self._plugin)
         self._pings = configured.pings(settings, self._plugin)
-        secrets = [settings.password, *settings.headers.values()]
-        self._redaction = Redaction(secret.get_secret_value() for secret in secrets if secret is not None)
+        self._redaction = Redaction(secrets_of(settings))
         self._session: Session | None = None
         self._log = log.bind(device=device.name)
         self._connect_by = self._retry_at = math.inf

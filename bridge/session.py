@@ -137,7 +137,7 @@ class Session:
         self._tools.flush()
 
     def _step(self, step: Callable[..., Effects], *args: object) -> None:
-        """Let the driver finish its thought, then do what it asked for. The one wide net of the program."""
+        """Let the driver finish its thought, then do what it asked for."""
         if self._ended.done():
             return
         try:

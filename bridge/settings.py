@@ -23,8 +23,9 @@ from pydantic_settings import (
 )
 
 from bridge.settings_device import DeviceSettings
-from bridge.settings_errors import SECRET_NAME, Origin, lines
+from bridge.settings_errors import Origin, lines
 from bridge.settings_models import BridgeSettings, HomeAssistantSettings, HttpSettings, Id, MqttSettings
+from bridge.settings_secrets import SECRET_NAME
 
 PREFIX = "LAB2MQTT_"
 DOCKER_SECRETS = Path("/run/secrets")
@@ -90,6 +91,11 @@ class Settings(BaseSettings):
     def client_id(self) -> str:
         """The MQTT client id: the one given, or `lab2mqtt-{bridge.id}`."""
         return self.mqtt.client_id or f"lab2mqtt-{self.bridge.id}"
+
+    @property
+    def enabled_devices(self) -> list[str]:
+        """By name, in the configuration's order."""
+        return [name for name, device in self.devices.items() if device.enabled]
 
     def masked(self) -> dict[str, object]:
         """Everything in effect, for JSON, secrets as asterisks; a driver's keys stand beside the common ones."""

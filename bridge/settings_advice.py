@@ -8,11 +8,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr
-
 from bridge.settings import Settings, secrets_directory
 from bridge.settings_device import DeviceSettings
 from bridge.settings_models import DeviceTlsSettings, TlsSettings
+from bridge.settings_secrets import secrets_of
 
 
 def advice(settings: Settings, path: Path | None = None, secrets: Path | None = None) -> list[str]:
@@ -29,7 +28,7 @@ def advice(settings: Settings, path: Path | None = None, secrets: Path | None = 
 def _bridge(settings: Settings) -> Iterator[str]:
     if settings.bridge.state_dir is None:
         yield "bridge.state_dir is not given: journal and results live in memory and end with the process"
-    if not any(device.enabled for device in settings.devices.values()):
+    if not settings.enabled_devices:
         yield "no device is configured and enabled"
 
 
@@ -92,19 +91,6 @@ def _strangers(directory: Path | None) -> Iterator[str]:
         section = file.name.partition("__")[0].lower()
         if section not in Settings.model_fields and not file.name.startswith(".") and file.is_file():
             yield f"{file} names no setting and is passed over (secrets are called SECTION__KEY: mqtt__password)"
-
-
-def secrets_of(value: object) -> Iterator[str]:
-    """All secrets in settings, or in a part of them."""
-    match value:
-        case SecretStr():
-            yield from filter(None, [value.get_secret_value()])
-        case BaseModel():
-            for name in type(value).model_fields:
-                yield from secrets_of(getattr(value, name))
-        case dict():
-            for item in value.values():
-                yield from secrets_of(item)
 
 
 def _is_local(host: str) -> bool:

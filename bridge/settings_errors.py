@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails
 from bridge import plugins
 from bridge.settings_device import DeviceSettings
 from bridge.settings_models import ID_PATTERN
+from bridge.settings_secrets import SECRET_NAME
 
 Path = tuple[str, ...]
-SECRET_NAME = re.compile(r"passw|secret|token|credential|authorization|headers|api_?key", re.IGNORECASE)
 
 _EXPECTED = {
     "missing": "missing",

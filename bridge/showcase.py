@@ -63,9 +63,8 @@ class Showcase:
         self._topics = Topics(presentation.root, presentation.bridge)
         self._info: Mapping[str, Json] = {}
         self._told: dict[str, _Told] = {}
-        self._changed = (
-            {"": True} if presentation.shown else {}
-        )  # groups, in their order; True: with news for a user
+        # Groups, in their order; True: with news for a user.
+        self._changed = {"": True} if presentation.shown else {}
 
     # --- what happens to the device ------------------------------------------------------------------
 
@@ -90,10 +89,7 @@ class Showcase:
 
     def vanished(self, group: str, kinds: Mapping[str, str]) -> None:
         """Points (their kinds by key) that were announced before this process or connection, and are no more."""
-        known = {kind.value: platforms for kind, platforms in PLATFORMS.items()}
-        told = self._told.setdefault(group, _Told())
-        for key, kind in kinds.items():
-            told.vanished |= {discovery.component_id(key, platform): platform for platform in known.get(kind, ())}
+        self._told.setdefault(group, _Told()).vanished.update(_possible(kinds))
         self.note(group)
 
     def renew(self) -> None:
@@ -165,9 +161,7 @@ class Showcase:
 
     def _may_come_back(self, group: str) -> set[str]:
         """Components of points that this connection has not declared, but that do not yet count as vanished."""
-        missed = self._catalogue.ghosts.of(group).items()
-        known = {kind.value: platforms for kind, platforms in PLATFORMS.items()}
-        return {discovery.component_id(key, platform) for key, kind in missed for platform in known.get(kind, ())}
+        return set(_possible(self._catalogue.ghosts.of(group)))
 
     def _stubs(
         self, group: str, told: _Told, found: Mapping[str, Component], kinds: Mapping[str, Kind]
@@ -180,12 +174,7 @@ class Showcase:
         told.platforms = {name: str(body["platform"]) for name, body in found.items()}
         if told.settled == math.inf:
             return told.vanished
-        guessed = {
-            discovery.component_id(key, platform): platform
-            for key, kind in kinds.items()
-            for platform in PLATFORMS[kind]
-        }
-        maybe = [(name, platform) for name, platform in guessed.items() if name not in found]
+        maybe = [(name, platform) for name, platform in _possible(kinds).items() if name not in found]
         return dict(maybe[:STUBS]) | told.vanished
 
     def _payload(self, group: str, found: Mapping[str, Component], vanished: Mapping[str, str]) -> bytes:
@@ -206,3 +195,12 @@ class Showcase:
 
     def _topic(self, group: str) -> str:
         return discovery.topic(self._shown.prefix, self._device, group)
+
+
+def _possible(kinds: Mapping[str, str]) -> dict[str, str]:
+    """All components (platforms by id) that points of these kinds, by key, may ever have been shown as."""
+    return {
+        discovery.component_id(key, platform): platform
+        for key, kind in kinds.items()
+        for platform in PLATFORMS.get(kind, ())  # a document on the broker may tell of any kind
+    }

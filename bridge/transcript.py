@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.model import Json
+from bridge.secret_names import WORDS
 
 Direction: TypeAlias = Literal[">", "<", "!"]
 
@@ -96,8 +97,7 @@ def decode_line(line: str | bytes) -> Entry:
 
 HIDDEN = "***"
 _SHORTEST = 4  # a shorter secret would take half of every text with it; its field's name has to protect it
-_WORDS = "passw|passphrase|secret|token|credential|api[_-]?key|authorization|cookie"
-_FIELD = rf'(?:[^"\\]{{0,40}}(?:{_WORDS})[^"\\]{{0,40}}|pw|pwd|pass)'  # OST's login has `pw`
+_FIELD = rf'(?:[^"\\]{{0,40}}(?:{WORDS})[^"\\]{{0,40}}|pw|pwd|pass)'  # OST's login has `pw`
 _SECRET_FIELD = re.compile(_FIELD, re.IGNORECASE)
 _BARE = r'[^\s,}\]\[{"\\]+'  # a number, true
 # The closing quotes are optional: a frame may be cut.

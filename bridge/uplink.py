@@ -71,7 +71,7 @@ class Uplink:
         self._publisher, self._owner = publisher, owner
         self.proof = Proof()
         self.mqtt: Mqtt | None = None
-        self.since: float | None = None  # loop's clock
+        self.announced = False  # connected, and everything is told: from then on until the end
         self.connections = 0  # that were announced on
         self.reason = "not yet connected"
         self.stopping = False
@@ -109,7 +109,7 @@ class Uplink:
             await self._subscribe(mqtt, [*own, *self._filters()])
             await self._prove(mqtt)
             self._publisher.attach(mqtt, [*self._owner.announce(), self.online])
-            self.since, self.reason = monotonic(), ""
+            self.announced, self.reason = True, ""
             self.connections += 1
             if self._taken:
                 self._owner.taken_over(self._taken)
@@ -123,7 +123,7 @@ class Uplink:
         except Exception as error:
             raise self._suspect(error, begun) from error
         finally:
-            self.since = None
+            self.announced = False
             if not self.stopping:
                 self.mqtt = None
                 self._publisher.detach()
@@ -162,7 +162,7 @@ class Uplink:
             log.warning("the broker cannot be asked", reason=explain(error))
 
     async def _ask(self, filters: list[Filter]) -> None:
-        while (mqtt := self.mqtt) is not None and self.since is None:  # noqa: ASYNC110  (it is about to be announced)
+        while (mqtt := self.mqtt) is not None and not self.announced:  # noqa: ASYNC110  (it is about to be announced)
             await asyncio.sleep(0.05)
         if mqtt is None:
             return
@@ -231,14 +231,14 @@ class Uplink:
             if (echo := self._echoes.get(message.payload)) is not None and not echo.done():
                 echo.set_result(None)
         elif message.topic == self._topics.status:
-            if message.payload != b"online" and not self.stopping and self.since is not None:
+            if message.payload != b"online" and not self.stopping and self.announced:
                 log.warning("somebody said that this bridge is not online; corrected")
                 self._publisher.state(self.online)
         else:
             self._hand_over(message)
 
     def _hand_over(self, message: Message) -> None:
-        """The other wide net: one odd message must not cost the connection, and a retained one for ever."""
+        """A wide net: one odd message must not cost the connection, and a retained one for ever."""
         try:
             self._owner.message(message)
         except Exception as error:

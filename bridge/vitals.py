@@ -18,6 +18,7 @@ from bridge.device import Device
 from bridge.herald import Herald
 from bridge.http import Page, Pages
 from bridge.intake import BRIDGE
+from bridge.journal_file import NAME as JOURNAL
 from bridge.link import State
 from bridge.metrics import Family, Sample, counter, gauge, labelled
 from bridge.model import Json, Outcome
@@ -55,8 +56,7 @@ class Vitals:
     def _readyz(self, query: str) -> Page:
         """503: devices are not started yet or not any more; with `?strict` also: something is not connected."""
         fleet, uplink = self._herald.fleet, self._herald.uplink
-        connected = uplink.since is not None
-        whole = connected and all(device.ready for device in fleet.devices.values())
+        whole = uplink.announced and all(device.ready for device in fleet.devices.values())
         devices: dict[str, Json] = {
             name: {"state": device.link.shown or device.link.state.value, "reason": device.link.reason}
             for name, device in fleet.devices.items()
@@ -66,7 +66,7 @@ class Vitals:
         ready = fleet.opened and (whole or "strict" not in query.split("&"))
         document: Json = {
             "ready": ready,
-            "broker": {"state": "online" if connected else "offline", "reason": uplink.reason},
+            "broker": {"state": "online" if uplink.announced else "offline", "reason": uplink.reason},
             "devices": devices,
         }
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -131,8 +131,8 @@ class Vitals:
 
     def _broker(self) -> Iterator[Family]:
         uplink = self._herald.uplink
-        up, trip = uplink.since is not None, uplink.proof.round_trip
-        yield gauge("lab2mqtt_broker_up", "1 while connected to the broker and announced.", up)
+        trip = uplink.proof.round_trip
+        yield gauge("lab2mqtt_broker_up", "1 while connected to the broker and announced.", uplink.announced)
         yield counter("lab2mqtt_broker_connections_total", "Connections to the broker.", uplink.connections)
         samples = [] if trip is None else [Sample(trip)]
         help_ = "The last message to ourselves and back."
@@ -202,7 +202,7 @@ def _size(state_dir: Path | None) -> int:
     if state_dir is None:
         return 0
     sizes = []
-    for path in state_dir.glob("journal.db*"):
+    for path in state_dir.glob(f"{JOURNAL}*"):
         try:
             sizes.append(path.stat().st_size)
         except OSError:  # merged and gone in between

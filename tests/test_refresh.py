@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from bridge.model import Outcome
+from bridge.calls import MOST
+from bridge.model import Json, Outcome
 from bridge.mqtt import Message, Meta
-from bridge.refresh import MOST, PAUSE, Refresh
+from bridge.refresh import PAUSE, Refresh
 
 pytestmark = pytest.mark.asyncio
 CALL = Message("lab2mqtt/_bridge/gate/call/refresh", b"", 1, False, False, Meta())
@@ -21,7 +22,7 @@ class Asked:
         self.done: list[Outcome | None] = []
         self.refresh = Refresh(lambda: self.done.append(None), self._answered)
 
-    def _answered(self, call: Message, verb: str, outcome: Outcome, detail: str) -> None:
+    def _answered(self, call: Message, verb: str, outcome: Outcome, detail: str, data: Json = None) -> None:
         self.done.append(outcome)
 
     async def until(self, count: int) -> None:
@@ -52,3 +53,12 @@ async def test_a_flood_is_bounded_and_everybody_is_answered_at_the_end() -> None
     assert asked.done[2:] == [Outcome.UNAVAILABLE] * MOST
     asked.refresh.close()
     assert len(asked.done) == MOST + 2
+
+
+async def test_nothing_is_announced_any_more_once_the_bridge_stops() -> None:
+    asked = Asked()
+    asked.refresh.close()
+    asked.refresh.ask(CALL)
+    assert asked.done == [Outcome.UNAVAILABLE]
+    await asyncio.sleep(0)
+    assert asked.done == [Outcome.UNAVAILABLE]

@@ -72,6 +72,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def bridge_role(settings: Settings, user: str) -> Role:
     """Its own branch and its devices', who else has them, Home Assistant's birth, and where answers are wanted."""
+    from bridge import discovery
     from bridge.topics import Topics
 
     topics = Topics(settings.bridge.root, settings.bridge.id)
@@ -79,12 +80,12 @@ def bridge_role(settings: Settings, user: str) -> Role:
         Rule("readwrite", f"{topics.own}/#"),
         Rule("read", topics.status_of("+")),
         Rule("read", topics.device("+").link),
-        *(Rule("readwrite", f"{topics.device(name).base}/#") for name, d in settings.devices.items() if d.enabled),
+        *(Rule("readwrite", f"{topics.device(name).base}/#") for name in settings.enabled_devices),
         Rule("write", f"{settings.bridge.response_prefix}#"),
     ]
     home = settings.home_assistant
     if home.discovery:
-        rules += [Rule("readwrite", f"{home.prefix}/device/+/config"), Rule("read", home.birth)]
+        rules += [Rule("readwrite", discovery.topic_filter(home.prefix)), Rule("read", home.birth)]
     return Role(user, "the bridge", tuple(rules))
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.cli import Exit, client, configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from dataclasses import dataclass
 
     from bridge.mqtt import ConnectionSettings
     from bridge.settings import Settings
     from bridge.topics import Topics
-else:
-    from dataclasses import dataclass
 
 FAILED = 10
 SHOWN = 20  # topics of one kind that are listed without --all
@@ -39,7 +37,7 @@ exit codes: 0 cleared or listed, 10 the broker refused some of it, 15 no broker 
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """Some topics that are left for one reason."""
 
@@ -133,14 +131,14 @@ async def _kept(
 
     The lists of points are read first and last: what a missing list has would seem to be a ghost.
     """
-    from bridge import leftovers
+    from bridge import discovery, leftovers
 
     root, old = topics.root, options.bridge
     prefixes = {settings.home_assistant.prefix, options.prefix or settings.home_assistant.prefix}
-    configured = _configured(settings)
+    configured = settings.enabled_devices
     lists = [f"{topics.device(name).points()}/#" for name in configured]
     overview = [f"{root}/+/link", f"{root}/_bridge/+/status", topics.health, *lists]
-    overview += [leftovers.discovery_filter(prefix) for prefix in prefixes]
+    overview += [discovery.topic_filter(prefix) for prefix in prefixes]
     first = await _read(connection, topics, overview)
     names = {*configured, *leftovers.devices_of(first, topics, topics.bridge)}
     names.update(leftovers.devices_of(first, topics, old) if old else ())
@@ -167,7 +165,7 @@ def _left(
     """ValueError: --bridge names one that is there, or never was."""
     from bridge import leftovers
 
-    prefix, configured = settings.home_assistant.prefix, _configured(settings)
+    prefix, configured = settings.home_assistant.prefix, settings.enabled_devices
     has = {*configured, *leftovers.running(kept, topics)}
     left = [name for name in leftovers.devices_of(kept, topics, topics.bridge) if name not in has]
     for name, (first, last) in leftovers.of_devices(kept, topics, left, prefix).items():
@@ -185,10 +183,6 @@ def _left(
         yield Group(f"the bridge {options.bridge}", old)
     commands = leftovers.commands(kept, topics, configured)
     yield Group("commands that somebody left retained (cleared with --commands)", commands, options.commands)
-
-
-def _configured(settings: Settings) -> list[str]:
-    return [name for name, device in settings.devices.items() if device.enabled]
 
 
 def _lines(groups: list[Group], count: int, refused: list[str], options: argparse.Namespace) -> Iterator[str]:

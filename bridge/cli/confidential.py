@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from bridge.settings import Settings
-from bridge.settings_advice import secrets_of
-from bridge.settings_errors import SECRET_NAME
+from bridge.settings_secrets import SECRET_NAME, secrets_of
 
 
 def words(settings: Settings) -> list[str]:

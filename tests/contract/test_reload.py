@@ -383,7 +383,7 @@ async def test_without_a_broker_a_reload_is_applied_all_the_same(alone: Alone) -
     assert world.daemon is not None
     daemon, since = world.daemon, world.client.mark
     world.line.cut()
-    await world.client.until(lambda: daemon.uplink.since is None)
+    await world.client.until(lambda: not daemon.uplink.announced)
     world.devices = DEVICES
     daemon.reload()
     await world.client.until(lambda: "toy" in daemon.fleet.devices and daemon.fleet.devices["toy"].ready)

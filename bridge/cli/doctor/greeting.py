@@ -14,6 +14,7 @@ from time import time
 from bridge import configured, plugins
 from bridge.device import Device
 from bridge.journal import Journal
+from bridge.link import State
 from bridge.memory import Memory
 from bridge.model import Result
 from bridge.outbox import Outbox
@@ -28,7 +29,10 @@ SETTLE = 0.5  # seconds after Ready: conditions are told, and strangers speak
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """`state`, `reason`: the link's. `error`: how the connection ended, if it did. `heard`: frames, cut short."""
+    """`state`, `reason`: the link's. `error`: how the connection ended, if it did. `heard`: frames, cut short.
+
+    `points`: how many points and actions the device declared.
+    """
 
     ready: bool
     connected: bool
@@ -62,10 +66,10 @@ async def greet(settings: Settings, name: str, within: float) -> Greeting:
                 while not (device.ready or running.done()):
                     await news.wait()
                     news.clear()
-                    connected = connected or device.link.state in ("greeting", "ready")
+                    connected = connected or device.link.state in (State.GREETING, State.READY)
         if device.ready:
             await asyncio.wait([running], timeout=SETTLE)
-        link, points = device.link, sum(map(_points, (item.payload for item in device.catalogue.documents())))
+        link, points = device.link, len(device.catalogue.points)
         ready, state, reason = device.ready, link.shown, link.reason
     finally:
         running.cancel()
@@ -77,11 +81,6 @@ async def greet(settings: Settings, name: str, within: float) -> Greeting:
 
 async def _keep_nothing(name: str, result: Result) -> None:
     pass
-
-
-def _points(document: bytes) -> int:
-    points = json.loads(document).get("points") if document else None
-    return len(points) if isinstance(points, dict) else 0
 
 
 def _heard(session: Session) -> tuple[str, ...]:

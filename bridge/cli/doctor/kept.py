@@ -13,13 +13,13 @@ from bridge.claims import Claims
 from bridge.cli.doctor.broker import SUBJECT
 from bridge.cli.doctor.findings import Finding
 from bridge.cli.doctor.line import Line
+from bridge.intake import CLOCKS_APART
 from bridge.mqtt import Filter
 from bridge.settings import Settings
 from bridge.topics import Topics
 
 LISTEN = 1.5  # seconds: all that is kept has come, and a quarrel about a client id shows
 RESTART = 3  # words on our status that a restart of the daemon explains
-SKEW = 30.0  # seconds between two clocks
 SHOWN = 10  # retained commands that are told one by one
 BRIDGE = "bridge"
 
@@ -40,7 +40,7 @@ class Kept:
 
 async def listen(line: Line, settings: Settings, topics: Topics) -> Kept:
     """Subscribe to what is kept and hear for a while what happens."""
-    names = [name for name, device in settings.devices.items() if device.enabled]
+    names = settings.enabled_devices
     claims = Claims(topics, names)
     wanted = [*claims.filters(), topics.info, topics.health, topics.event("takeover"), *topics.filters(names)]
     if settings.home_assistant.discovery:
@@ -121,7 +121,7 @@ def _daemon(kept: Kept, settings: Settings) -> Iterator[Finding]:
             f"the running daemon has the configuration {digest}, and this one is {settings.digest()}: reload it, "
             f"or look whether another machine uses the id {name}",
         )
-    if (ahead := _ahead(kept.health)) > SKEW:
+    if (ahead := _ahead(kept.health)) > CLOCKS_APART:
         yield Finding(
             "clock.differs",
             "clock",

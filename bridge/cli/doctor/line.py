@@ -9,13 +9,11 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum
-from types import TracebackType
-from typing import Self
 
 from bridge.mqtt import ConnectionSettings, Filter, Message, Meta, Mqtt, Refused
+from bridge.mqtt_values import REFUSAL
 
 PATIENCE = 2.0  # seconds for an acknowledgement, for what comes back, for what is kept
-_REFUSAL = 0x80  # reason codes from here on
 _SHORT = Meta(expiry=2)  # seconds: nothing of ours waits for anybody
 
 
@@ -28,7 +26,7 @@ class Written(Enum):
 
 
 class Line:
-    """`async with Line(settings) as line`: what `Mqtt.connect` raises, it raises."""
+    """`mqtt` is the connection: who makes a line connects and disconnects it."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
@@ -37,25 +35,18 @@ class Line:
         self._acks: dict[int, int] = {}
         self.mqtt = Mqtt(settings, self._hear, self._acked)
 
-    async def __aenter__(self) -> Self:
-        await self.mqtt.connect()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.mqtt.disconnect(within=0.5)
-
     @property
     def tells_refusals(self) -> bool:
         """MQTT 5 has a word for a publication that is not allowed."""
         return self.settings.protocol == "5"
 
     async def subscribe(self, filters: Sequence[Filter]) -> list[str]:
-        """The filters that the broker refused."""
+        """The filters that the broker refused. Raises what `Mqtt.subscribe` raises for all else."""
         try:
             await self.mqtt.subscribe(filters, within=PATIENCE)
         except Refused as error:
+            if not error.refused:
+                raise
             return [item.topic for item in error.refused]
         return []
 
@@ -66,7 +57,7 @@ class Line:
             return Written.UNKNOWN
         if not await self._until(lambda: mid in self._acks):
             return Written.UNKNOWN
-        return Written.REFUSED if self._acks.pop(mid) >= _REFUSAL else Written.TAKEN
+        return Written.REFUSED if self._acks.pop(mid) >= REFUSAL else Written.TAKEN
 
     async def echo(self, topic: str) -> tuple[Written, bool]:
         """Write on a topic that is subscribed to; whether it was taken, and whether it came back."""

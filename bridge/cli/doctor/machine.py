@@ -19,13 +19,13 @@ from urllib.parse import quote
 
 from bridge import __version__, alive
 from bridge.cli.doctor.findings import Finding
+from bridge.journal_file import NAME as JOURNAL
 from bridge.journal_file import SCHEMA
 
 MADE = 2026  # the year this program was made
 ROOM, FULL = 100 << 20, 1 << 20  # bytes
 TRIAL = 64 << 10  # bytes written to see whether it can be done
 _UNSYNCHRONISED = 5  # what adjtimex returns: TIME_ERROR
-JOURNAL = "journal.db"
 _RUNTIME = Path("/run/lab2mqtt")
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

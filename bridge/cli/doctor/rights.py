@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bridge import discovery
 from bridge.cli.client import TOOLS
 from bridge.cli.doctor.broker import SUBJECT
 from bridge.cli.doctor.findings import Finding, Verdict
@@ -23,7 +24,7 @@ NOBODY = "_doctor"  # a reserved level: no point, action, device or verb is ever
 
 async def rights(line: Line, settings: Settings, topics: Topics, *, daemon: bool) -> list[Finding]:
     """`daemon`: one with our id is online, so that nothing may be written on command topics."""
-    names = [name for name, device in settings.devices.items() if device.enabled]
+    names = settings.enabled_devices
     found = list(_subscriptions(await _subscribe(line, settings, topics, names)))
     canary, is_back = await line.echo(topics.canary)
     refused = [topics.canary] if canary is Written.REFUSED else []
@@ -46,7 +47,7 @@ async def _subscribe(line: Line, settings: Settings, topics: Topics, names: list
     wanted += [topics.device("+").link, *(f"{topics.device(name).points()}/#" for name in names)]
     home = settings.home_assistant
     if home.discovery:
-        wanted += [home.birth, f"{home.prefix}/device/+/config"]
+        wanted += [home.birth, discovery.topic_filter(home.prefix)]
     return await line.subscribe([Filter(topic) for topic in wanted])
 
 
@@ -138,15 +139,15 @@ async def _writes(
 async def _discovery(line: Line, settings: Settings) -> list[Finding]:
     """Empty and not retained: Home Assistant removes what it has of that device, which is nothing."""
     prefix = settings.home_assistant.prefix
-    topic = f"{prefix}/device/lab2mqtt-{NOBODY}/config"
+    topic = discovery.topic(prefix, NOBODY)
     if not settings.home_assistant.discovery or not await _refused(line, topic, b""):
         return []
     return [
         Finding(
             "rights.discovery",
             SUBJECT,
-            f"the broker refuses what is written to {topic}: let this user write {prefix}/device/+/config, or "
-            "set home_assistant.discovery = false",
+            f"the broker refuses what is written to {topic}: let this user write "
+            f"{discovery.topic_filter(prefix)}, or set home_assistant.discovery = false",
         )
     ]
 
