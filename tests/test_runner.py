@@ -132,17 +132,18 @@ async def test_a_bug_is_counted_and_told_with_the_last_frames_and_without_secret
 ) -> None:
     other = tmp_path / "other"
     install(other, monkeypatch, name="faulty", source=FAULTY)
-    rig = Rig(url=instrument.url, driver="faulty", headers={"X-Key": "quite-secret"})
+    rig = Rig(url=instrument.url, driver="faulty", headers={"X-Key": "quite-secret"}, key="the toy's own")
     async with rig.running():
         await rig.bell.until(lambda: rig.device.ready)
         with capture_logs() as entries:
-            instrument.push("alarm", type="quite-secret")
+            instrument.push("alarm", type="quite-secret, and the toy's own")
             await rig.bell.until(lambda: rig.runner.bugs)
     (entry,) = [entry for entry in entries if entry["log_level"] == "error"]
     assert isinstance(entry["exc_info"], ZeroDivisionError)
     frames = "\n".join(entry["last_frames"])
     assert "alarm" in frames
     assert "quite-secret" not in frames
+    assert "the toy's own" not in frames
 
 
 @pytest.mark.parametrize(

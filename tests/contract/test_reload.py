@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bridge import housekeeping, reconfigure
+from bridge import calls, housekeeping
 from tests.contract.bench import BRIDGE, World
 from tests.contract.conftest import Alone
 from tests.toy import driver
@@ -401,7 +401,7 @@ async def test_a_retained_call_is_not_carried_out(alone: Alone) -> None:
 
 
 async def test_calls_do_not_pile_up_while_one_hangs(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconfigure, "MOST", 3)
+    monkeypatch.setattr(calls, "MOST", 3)
     world, let_go = await alone(DEVICES), threading.Event()
     reread = world.reread
     monkeypatch.setattr(world, "reread", lambda: let_go.wait(10) and reread())
