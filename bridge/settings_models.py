@@ -111,6 +111,13 @@ class BridgeSettings(PolicyKeys):
         default="off", description="From which level on the log is also published as the event `log`"
     )
 
+    @field_validator("id")
+    @classmethod
+    def _no_verb(cls, name: str) -> str:
+        if name in ("set", "call"):  # who may command devices ({root}/+/call/#) would reach all of this bridge
+            raise ValueError("expected another name: set and call are levels of command topics")
+        return name
+
     @field_validator("root")
     @classmethod
     def _name_the_bridge(cls, root: str, info: ValidationInfo) -> str:

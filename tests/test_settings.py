@@ -200,6 +200,7 @@ def test_a_file_that_is_not_utf8_says_where(file: Path) -> None:
     [
         ("", "bridge.id: missing"),
         ('[bridge]\nid = "Gateway"\n', "bridge.id: expected lower-case letters and digits, with"),
+        ('[bridge]\nid = "call"\n', "bridge.id: expected another name"),
         ('[bridge]\nid = "' + "x" * 33 + '"\n', "bridge.id: expected to have at most 32 characters"),
         (MINIMAL + 'root = "a/#"\n', "bridge.root: expected a topic without wildcards"),
         (MINIMAL + 'root = "$SYS"\n', "bridge.root: expected topic levels"),
