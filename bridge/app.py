@@ -40,7 +40,7 @@ from bridge.reconfigure import Parts, Reconfigure
 from bridge.refresh import VERB as REFRESH
 from bridge.refresh import Refresh
 from bridge.session import Tools
-from bridge.settings import ConfigurationError, Settings
+from bridge.settings import Settings
 from bridge.settings_secrets import secrets_of
 from bridge.shipping import Shipping
 from bridge.signs import Picture, Signs
@@ -50,7 +50,8 @@ from bridge.vitals import Vitals
 from bridge.workers import Workers
 
 PROVED = 5.0  # seconds to wait for the broker's word on who has our devices, before they are started anyway
-DRAIN = 3.0  # seconds, at the end, for what waits to be published
+DRAIN = 3.0  # seconds, at the end, for the devices and what waits to be published,
+LEAST = 1.0  # and of these for the latter in any case: a process that is asked to stop ends within 5
 ANSWERS = 10_000  # answers waiting at which no more commands are taken
 
 logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
@@ -86,34 +87,19 @@ class Daemon:
             audit,
             self.publisher.flush,
         )
-        try:
-            connection = configured.broker(settings, self.topics)
-        except ValueError as error:
-            raise ConfigurationError([f"mqtt.tls: {error}"]) from None
+        connection = configured.broker(settings, self.topics)
         self.uplink = herald.uplink = Uplink(connection, self.topics, self._filters, self.publisher, self)
         self._home_assistant = HomeAssistant(settings.home_assistant, self.topics, self._announce_again)
         self._refresh = Refresh(self._announce_again, self._tell)
+        devices, flush = self.fleet.devices, self.publisher.flush
         self.housekeeping = Housekeeping(
-            lambda: self._settings,
-            self.topics,
-            self.fleet.devices,
-            connection,
-            self.publisher,
-            lambda: self.uplink.announced,
+            lambda: self._settings, self.topics, devices, connection, self.publisher, lambda: self.uplink.announced
         )
         self._workers = Workers()
-        self.shipping = Shipping(
-            bridge.state_dir,
-            self.fleet.devices,
-            self.outbox,
-            self.journal,
-            self.publisher.flush,
-            self.uplink.largest_packet,
-            self.publisher.owed,
-        )
+        packet, owed = self.uplink.largest_packet, self.publisher.owed
+        self.shipping = Shipping(bridge.state_dir, devices, self.outbox, self.journal, flush, packet, owed)
         self._vitals = Vitals(lambda: self._settings, herald, self.shipping, lambda: self.signs.stuck)
-        memory = Memory(self.journal, self._commit)
-        tools = Tools(memory, self._workers.compute, self.shipping.keep, self.publisher.flush)
+        tools = Tools(Memory(self.journal, self._commit), self._workers.compute, self.shipping.keep, flush)
         maker = Maker(self.topics, self.outbox, self.journal, tools, self._answer, herald.link_changed)
         for name in names:
             runner = maker.make(name, settings)
@@ -121,14 +107,7 @@ class Daemon:
             self.fleet.add(runner.device, runner)
         self.signs = Signs(self._picture, Progress(self._turns), bridge.state_dir)
         parts = Parts(
-            self.topics,
-            self._claims,
-            self.fleet,
-            self.housekeeping,
-            maker,
-            self.uplink,
-            herald,
-            self.signs,
+            self.topics, self._claims, self.fleet, self.housekeeping, maker, self.uplink, herald, self.signs
         )
         self._reconfigure = Reconfigure(settings, read, parts, self._apply, self._tell)
         self._verbs = {RELOAD: self._reconfigure.ask, REFRESH: self._refresh.ask}
@@ -176,13 +155,15 @@ class Daemon:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
+            asked = monotonic()
             self.uplink.stopping = True
             self.signs.stopping()
             self._home_assistant.close()
             self._refresh.close()
             await self._reconfigure.close()
             await self.fleet.close()
-            await self.uplink.leave([Publication(self.topics.status, b"offline", retain=True)], DRAIN)
+            drain = max(LEAST, asked + DRAIN - monotonic())
+            await self.uplink.leave([Publication(self.topics.status, b"offline", retain=True)], drain)
             logger.info("stopped")
 
     def reload(self) -> None:

@@ -12,6 +12,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 def audit(ticket: Ticket, reply: Reply) -> None:
+    """One line for each answer, those that are not final among them; told as what it was asked, with its value."""
     asked = [origin.asked for origin in ticket.origins if isinstance(origin, Origin)]
     log.info(
         "command",

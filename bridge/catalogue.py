@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from msgspec import Struct
-
-from bridge import payload
 from bridge.access import Rules, forbidden
 from bridge.ghosts import Ghosts
-from bridge.model import WRITTEN, Argument, Category, Declared, GroupState, GroupStatus, Kind, Point, Policy
+from bridge.model import WRITTEN, Declared, GroupState, GroupStatus, Kind, Point, Policy
 from bridge.outbox import Publication
 from bridge.overlay import PRESET, Overlay, Preset, View, preset_points, view
+from bridge.points_document import PointsDocument, entry
 from bridge.topics import DeviceTopics
 from bridge.values import VALUED, Values
 
@@ -19,32 +17,9 @@ UNHEARD = "the device does not report it any more"
 OFFLINE = GroupState.OFFLINE.encode()
 
 
-class _Entry(Struct, omit_defaults=True):
-    """One point in the document under `points`."""
-
-    kind: str
-    name: str
-    access: str = "read"  # read, write, call, or event
-    unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-    arguments: tuple[Argument, ...] = ()
-    urgent: bool = False
-    dangerous: bool = False
-    category: str = Category.PRIMARY.value
-    enabled: bool = True
-
-
-class _Document(Struct, omit_defaults=True):
-    group: str
-    points: Mapping[str, _Entry]
-    name: str = ""
-    former: Mapping[str, str] = {}  # kinds by key: not declared any more, and not yet cleared
-
-
 class Catalogue:
+    """`publish` takes what is retained; `changed` is told of groups that were declared, renamed, or are gone."""
+
     def __init__(
         self,
         topics: DeviceTopics,
@@ -58,7 +33,7 @@ class Catalogue:
     ) -> None:
         self._topics, self._values, self._publish = topics, values, publish
         self._rules, self._overlays, self._presets, self._defaults = rules, overlays, presets, defaults
-        self._changed = changed  # told of groups that were declared, renamed, or are gone
+        self._changed = changed
         self._views: dict[str, View] = {}
         self.points: dict[str, Point] = {}  # as users see them
         self._groups: dict[str, dict[str, Point]] = {}  # as the driver declared them
@@ -248,25 +223,10 @@ class Catalogue:
         return status.name if status is not None else ""
 
     def _document(self, group: str) -> Publication:
-        entries = {key: self._entry(self.points[key]) for key in self._groups[group]}
+        entries = {view.point.key: entry(view.point, access) for view, access in self.members(group)}
         former = {key: kind for key, kind in self.ghosts.of(group).items() if key not in entries}
-        document = _Document(group, entries, self.name(group), former)
-        return Publication(self._topics.points(group), payload.json(document), retain=True)
-
-    def _entry(self, point: Point) -> _Entry:
-        fields = {
-            name: getattr(point, name) for name in ("unit", "minimum", "maximum", "step", "choices", "arguments")
-        }
-        return _Entry(
-            kind=point.kind.value,
-            name=point.name,
-            access=self._access(point),
-            urgent=point.urgent,
-            dangerous=point.guarded,
-            category=point.category.value,
-            enabled=point.enabled,
-            **fields,
-        )
+        document = PointsDocument(group, entries, self.name(group), former)
+        return Publication(self._topics.points(group), document.encode(), retain=True)
 
     def _access(self, point: Point) -> str:
         if point.kind is Kind.EVENT:

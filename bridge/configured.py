@@ -11,7 +11,7 @@ from bridge.heartbeat import Pings
 from bridge.mqtt import ConnectionSettings, Will
 from bridge.overlay import Overlay, Preset
 from bridge.plugins import AnyPlugin
-from bridge.settings import Settings
+from bridge.settings import ConfigurationError, Settings
 from bridge.settings_device import DeviceSettings, PointSettings
 from bridge.settings_models import DeviceTlsSettings, TlsSettings
 from bridge.showcase import HIDDEN, Presentation
@@ -23,8 +23,12 @@ LARGEST_DOCUMENT = 16 << 20  # bytes: our own lists of points are read back; tho
 
 
 def broker(settings: Settings, topics: Topics) -> ConnectionSettings:
-    """The broker's connection; ValueError when a certificate's file is wrong."""
+    """The broker's connection; ConfigurationError when a certificate's file is wrong."""
     mqtt, tls = settings.mqtt, settings.mqtt.tls
+    try:
+        context = None if tls is None else _context(tls)
+    except ValueError as error:
+        raise ConfigurationError([f"mqtt.tls: {error}"]) from None
     return ConnectionSettings(
         host=mqtt.host,
         port=mqtt.port,
@@ -32,7 +36,7 @@ def broker(settings: Settings, topics: Topics) -> ConnectionSettings:
         protocol=mqtt.protocol,
         username=mqtt.username,
         password=None if mqtt.password is None else mqtt.password.get_secret_value(),
-        tls=None if tls is None else _context(tls),
+        tls=context,
         server_name=None if tls is None else tls.server_name,
         will=Will(topics.status, b"offline", delay=mqtt.will_delay),
         keepalive=mqtt.keepalive,

@@ -17,6 +17,7 @@ from bridge import discovery, leftovers, retained
 from bridge.device import Device
 from bridge.ends import explain
 from bridge.ghosts import read_document
+from bridge.keys import key_levels
 from bridge.link import Link, State
 from bridge.mqtt import ConnectionSettings, Filter, Message, MqttError
 from bridge.outbox import Publication
@@ -105,6 +106,9 @@ class Housekeeping:
             device.jobs.found(message.topic, kept=bool(message.payload))
             return
         if self._connected() and device.catalogue.points:
+            return
+        if message.payload and (group := _group_of(message.topic, device)):
+            device.catalogue.found(group, {})  # it may have no list: only its name was known
             return
         document = read_document(message.payload)
         if document is not None and message.topic == device.topics.points(document.group):
@@ -213,6 +217,17 @@ class Housekeeping:
             log.info(what, topics=len(topics), **about)
 
 
+def _group_of(topic: str, device: Device) -> str:
+    """The group whose status this topic is; "" for none."""
+    level = topic.removeprefix(f"{device.topics.status()}/")
+    try:
+        group = key_levels(level)[0]
+    except UnicodeDecodeError:
+        return ""
+    return group if topic == device.topics.status(group) else ""
+
+
 def _documents(device: Device) -> Iterator[Filter]:
     yield Filter(f"{device.topics.points()}/#", 0, retained=True)
+    yield Filter(f"{device.topics.status()}/+", 0, retained=True)
     yield Filter(f"{device.topics.base}/job/+", 0, retained=True)

@@ -10,11 +10,12 @@ import msgspec
 from bridge.discovery import SLUG
 from bridge.ghosts import read_document
 from bridge.keys import point_key
+from bridge.settings_models import ID_PATTERN
 from bridge.topics import Topics
 
 Retained = Mapping[str, bytes]  # payloads by topic, none of them empty
 
-_DEVICE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_DEVICE = re.compile(ID_PATTERN)
 
 
 class _Link(msgspec.Struct):

@@ -6,12 +6,13 @@ Only warnings and errors are limited; what an operator asked for (info, debug, t
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
 BURST = 5  # lines of one kind that are told in a window
 WINDOW = 60.0  # seconds
-KINDS = 500  # that are counted apart; over it the oldest are forgotten, and told again
+KINDS = 500  # that are counted apart; over it the oldest are summed up early, and told again
 
 
 class Window:
@@ -34,6 +35,7 @@ class Repeats(logging.Filter):
         super().__init__()
         self._clock = clock
         self._windows: dict[tuple[str, int, str, str], Window] = {}
+        self._over: deque[Window] = deque(maxlen=KINDS)  # that gave way to others, to be summed up
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
@@ -47,7 +49,9 @@ class Repeats(logging.Filter):
                 _count(record, window.held)
             window = fresh
             while len(self._windows) > KINDS:
-                del self._windows[next(iter(self._windows))]
+                oldest = self._windows.pop(next(iter(self._windows)))
+                if oldest.held:
+                    self._over.append(oldest)
         window.told += 1
         if window.told <= BURST:
             return True
@@ -58,13 +62,16 @@ class Repeats(logging.Filter):
     def due(self) -> list[logging.LogRecord]:
         """The newest of each kind whose window is over without another one, with how many were held back."""
         now = self._clock()
-        found = []
+        over = list(self._over)
+        self._over.clear()
         for kind, window in list(self._windows.items()):
             if now - window.begun >= WINDOW:
-                del self._windows[kind]
-                if window.last is not None:
-                    _count(window.last, window.held)
-                    found.append(window.last)
+                over.append(self._windows.pop(kind))
+        found = []
+        for window in over:
+            if window.last is not None:
+                _count(window.last, window.held)
+                found.append(window.last)
         return found
 
 

@@ -122,7 +122,7 @@ class Reconfigure:
     async def _reload(self) -> Difference:
         """ConfigurationError: nothing was changed."""
         new = await self._new()
-        self._try_broker(new.settings)
+        configured.broker(new.settings, self._parts.topics)  # only a restart uses it; that it fails shows now
         difference = compare(self._present, new)
         settings = effective(self._present.settings, new.settings)
         make = self._parts.maker.make
@@ -148,13 +148,6 @@ class Reconfigure:
         except Exception as error:  # a driver's options are somebody else's code
             log.exception("the new configuration cannot be read by a fault of ours or of a driver's")
             raise ConfigurationError([f"the configuration cannot be read: {type(error).__name__}"]) from None
-
-    def _try_broker(self, settings: Settings) -> None:
-        """Only a restart would use it; that it would fail should be known now."""
-        try:
-            configured.broker(settings, self._parts.topics)
-        except ValueError as error:
-            raise ConfigurationError([f"mqtt.tls: {error}"]) from None
 
     async def _retire(self, reasons: Mapping[str, str]) -> None:
         await asyncio.gather(*(self._parts.fleet.retire(name, reason) for name, reason in reasons.items()))

@@ -25,8 +25,6 @@ LIVE = frozenset({"expires", "log_level", "log_format", "log_to_mqtt"})
 # and keys that devices inherit: they are in effect as soon as the devices are made afresh.
 INHERITED = frozenset({"min_interval", "deadband", "max_silence", "read_only", "backlog", "keep_live"})
 
-_TLS_FILES = ("ca", "certificate", "key")
-
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -127,8 +125,6 @@ def _device(name: str, configuration: Configuration) -> tuple[object, ...]:
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
     sections: dict[str, TlsSettings | None] = {"mqtt.tls": settings.mqtt.tls}
     sections |= {f"devices.{name}.tls": device.tls for name, device in settings.devices.items()}
-    for option, tls in sections.items():
-        for key in _TLS_FILES:
-            path: Path | None = getattr(tls, key, None)
-            if path is not None:
-                yield f"{option}.{key}", path
+    for section, tls in sections.items():
+        for option, path in tls.files() if tls is not None else ():
+            yield f"{section}.{option}", path

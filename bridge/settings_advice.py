@@ -72,9 +72,9 @@ def _tls(name: str, tls: TlsSettings | None) -> Iterator[str]:
     if tls.insecure:
         pin = " (fingerprint pins one that no authority signed)" if isinstance(tls, DeviceTlsSettings) else ""
         yield f"{name}.insecure: anybody on the way can read and change everything{pin}"
-    for key, file in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
-        if file is not None and not file.is_file():
-            yield f"{name}.{key}: there is no file {file} here"
+    for option, file in tls.files():
+        if not file.is_file():
+            yield f"{name}.{option}: there is no file {file} here"
 
 
 def _permissions(settings: Settings, path: Path | None) -> Iterator[str]:

@@ -157,6 +157,12 @@ class TlsSettings(Section):
             raise ValueError("insecure contradicts ca")
         return self
 
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Those that are named, by their option."""
+        for option, path in (("ca", self.ca), ("certificate", self.certificate), ("key", self.key)):
+            if path is not None:
+                yield option, path
+
 
 class DeviceTlsSettings(TlsSettings):
     """`tls` of a device, which often has a certificate that no authority signed."""

@@ -59,6 +59,8 @@ class Owner(Protocol):
 
 
 class Uplink:
+    """`attempt` is one connection and `ended` the word of its end, for `keep`; `owner` is told of all between."""
+
     def __init__(
         self,
         settings: ConnectionSettings,

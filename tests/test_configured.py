@@ -12,7 +12,7 @@ from bridge.access import Limit
 from bridge.heartbeat import Pings
 from bridge.model import Command, Policy
 from bridge.overlay import Preset
-from bridge.settings import Settings
+from bridge.settings import ConfigurationError, Settings
 from bridge.settings_device import DeviceSettings
 from bridge.topics import Topics
 
@@ -73,7 +73,7 @@ def test_tls_of_the_broker() -> None:
 @pytest.mark.parametrize("name", ["ca", "certificate"])
 def test_a_file_that_is_not_there_is_an_error_of_the_configuration(tmp_path: Path, name: str) -> None:
     missing = settings(mqtt={"tls": {name: tmp_path / "missing.pem"}})
-    with pytest.raises(ValueError, match=r"missing\.pem"):
+    with pytest.raises(ConfigurationError, match=r"missing\.pem"):
         configured.broker(missing, Topics("r", "here"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,8 @@ IMPURE = {
     "websockets", "paho", "structlog",
 }  # fmt: skip
 FOR_DRIVERS = ("bridge.model", "bridge.driver", "bridge.pending")
+TABLE = Path(__file__).parent.parent / "docs" / "architecture.md"
+ROW = re.compile(r"\| [^|]+ \| ([^|]+) \| [^|]+ \|")
 MAY_SIMULATE = ("bridge.cli.demo", "bridge.cli.replay", "bridge.cli.simulate")
 
 
@@ -96,6 +100,43 @@ def family(driver: str) -> str:
 
 
 every_module = pytest.mark.parametrize("module", MODULES)
+
+
+@cache
+def layers() -> tuple[tuple[str, ...], ...]:
+    """The table's rows, from below: the patterns of the modules' names, packages with all that is in them."""
+    rows = ROW.findall(TABLE.read_text(encoding="utf-8"))
+    named = [re.findall(r"`([^`]+)`", cell) for cell in rows]
+    return tuple(tuple(name.removesuffix("/*") for name in names) for names in named if names)
+
+
+def layer(module: str) -> list[int]:
+    path = module.removeprefix("bridge.").replace(".", "/")
+    return [
+        number
+        for number, patterns in enumerate(layers())
+        for pattern in patterns
+        if fnmatchcase(f"{path}/", f"{pattern}/*")
+    ]
+
+
+every_module_but_the_package = pytest.mark.parametrize("module", [name for name in MODULES if name != "bridge"])
+
+
+@every_module_but_the_package
+def test_a_module_has_one_layer_and_knows_none_above_it(module: str) -> None:
+    assert len(layer(module)) == 1, f"{module} stands {len(layer(module))} times in the table of {TABLE.name}"
+    for name in imports(module):
+        if name.name in MODULES and name.name != "bridge":
+            assert layer(name.name) <= layer(module), (
+                f"{module}:{name.line} imports {name.name}, which is above it"
+            )
+
+
+def test_the_table_names_modules_that_exist() -> None:
+    names = [name.removeprefix("bridge.").replace(".", "/") for name in MODULES]
+    for pattern in (pattern for patterns in layers() for pattern in patterns):
+        assert any(fnmatchcase(f"{name}/", f"{pattern}/*") for name in names), pattern
 
 
 def test_the_walk_sees_imports_wherever_they_stand() -> None:

@@ -82,3 +82,14 @@ def test_strangers_cannot_make_it_grow() -> None:
     for number in range(3 * KINDS):
         repeats.filter(record(f"kind {number}"))
     assert len(repeats._windows) == KINDS
+
+
+def test_what_was_held_back_of_a_kind_that_gives_way_is_told_all_the_same() -> None:
+    repeats = Repeats(Clock())
+    for _ in range(BURST + 4):
+        repeats.filter(record("first"))
+    for number in range(KINDS):
+        repeats.filter(record(f"kind {number}"))
+    (sum_,) = repeats.due()
+    assert told(sum_) == 4
+    assert repeats.due() == []

@@ -90,6 +90,7 @@ def bridge_role(settings: Settings, user: str) -> Role:
 
 
 def others(settings: Settings) -> Iterator[Role]:
+    """Suggestions, from whoever acts to whoever only looks; each as narrow as its task."""
     root, home = settings.bridge.root, settings.home_assistant
     commands = (Rule("write", f"{root}/+/set/#"), Rule("write", f"{root}/+/call/#"))
     everything = Rule("read", f"{root}/#")

@@ -11,7 +11,6 @@ from bridge.cli.client import NoAnswerError
 
 if TYPE_CHECKING:
     from bridge.cli.client import Client
-    from bridge.model import Result
     from bridge.settings import Settings
     from bridge.topics import Topics
 
@@ -51,45 +50,31 @@ async def ask_device(settings: Settings, name: str, wait: float) -> Known:
     """
     import asyncio
     from contextlib import suppress
-    from time import time
 
-    from bridge import configured
-    from bridge.device import Device
-    from bridge.journal import Journal
-    from bridge.memory import Memory
-    from bridge.outbox import Outbox
+    from bridge.cli.alone import alone
     from bridge.runner import Runner
-    from bridge.session import Tools
     from bridge.settings import ConfigurationError
-    from bridge.topics import Topics
-    from bridge.workers import Workers
 
-    async def keep_nothing(name: str, result: Result) -> None:
-        pass
-
-    topics = Topics(settings.bridge.root, settings.bridge.id).device(name)
-    device = Device(configured.profile(name, settings), topics, Outbox(), lambda ticket, reply: None)
-    news, workers = asyncio.Event(), Workers()
-    tools = Tools(Memory(Journal.open(None, time()), lambda: None), workers.compute, keep_nothing, news.set)
-    try:
-        runner = Runner(device, settings.devices[name], tools)
-    except ValueError as error:
-        raise ConfigurationError([f"devices.{name}: {error}"]) from None
-    running = asyncio.create_task(runner.run())
-    try:
-        async with asyncio.timeout(wait):
-            while not device.ready and device.link.next_try is None:
-                await news.wait()
-                news.clear()
-    except TimeoutError:
-        pass
-    finally:
-        is_there, reason = device.ready, device.link.reason
-        documents = {item.topic: item.payload for item in device.catalogue.documents()}
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-        workers.close()
+    news = asyncio.Event()
+    with alone(settings, name, news.set) as (device, tools):
+        try:
+            runner = Runner(device, settings.devices[name], tools)
+        except ValueError as error:
+            raise ConfigurationError([f"devices.{name}: {error}"]) from None
+        running = asyncio.create_task(runner.run())
+        try:
+            async with asyncio.timeout(wait):
+                while not device.ready and device.link.next_try is None:
+                    await news.wait()
+                    news.clear()
+        except TimeoutError:
+            pass
+        finally:
+            is_there, reason = device.ready, device.link.reason
+            documents = {item.topic: item.payload for item in device.catalogue.documents()}
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
     if not is_there:
         raise UnavailableError(f"{name} is not available: {reason}")
     return known(settings.bridge.id, documents)

@@ -92,18 +92,17 @@ def settings(options: argparse.Namespace) -> Settings:
 
 
 def connection(settings: Settings, tool: str) -> ConnectionSettings:
-    """How a tool connects: like the daemon, under a name of its own, and without a session that outlives it."""
+    """How a tool connects: like the daemon, under a name of its own, and without a session that outlives it.
+
+    ConfigurationError when a certificate's file is wrong.
+    """
     import secrets
     from dataclasses import replace
 
     from bridge import configured
-    from bridge.settings import ConfigurationError
     from bridge.topics import Topics
 
-    try:
-        daemons = configured.broker(settings, Topics(settings.bridge.root, settings.bridge.id))
-    except ValueError as error:
-        raise ConfigurationError([f"mqtt.tls: {error}"]) from None
+    daemons = configured.broker(settings, Topics(settings.bridge.root, settings.bridge.id))
     own = f"lab2mqtt-{tool}-{secrets.token_hex(4)}"
     return replace(daemons, client_id=own, will=None, session_expiry=0, packet_limit=LARGEST)
 

@@ -226,3 +226,14 @@ def test_cleanup_without_a_broker(world: World) -> None:
         pass
     world.broker.kill()
     assert world.cleanup(daemon).returncode == 15
+
+
+def test_jobs_and_groups_that_no_list_tells_of_go_and_nobody_elses(world: World) -> None:
+    for device in ("io", "stranger"):
+        world.observer.publish(f"{device}/job/old", {"job": "old", "state": "running"}, retain=True)
+        world.observer.publish(f"{device}/status/old", b"offline", retain=True)
+    world.observer.until(lambda: len(world.observer.topics("/old")) == 4)
+    with world.daemon("io"):
+        world.observer.until(lambda: len(world.observer.topics("/old")) == 2, CLEARED)
+        assert world.observer.retained("stranger/job/old")
+        assert world.observer.retained("stranger/status/old")

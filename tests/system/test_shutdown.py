@@ -76,7 +76,9 @@ def test_a_stop_under_a_flood_of_commands_says_offline_last_and_keeps_no_answer_
         assert kept <= {one.json["id"] for one in world.observer.on("io/reply/ao/2_01")}
 
 
-@pytest.mark.parametrize("situation", ["broker dead", "broker stalled", "device stalled", "device away"])
+@pytest.mark.parametrize(
+    "situation", ["broker dead", "broker stalled", "device stalled", "device away", "both stalled"]
+)
 def test_a_stop_ends_whatever_the_others_do(situation: str, tmp_path: Path) -> None:
     with World(tmp_path) as world:
         match situation:
@@ -87,16 +89,21 @@ def test_a_stop_ends_whatever_the_others_do(situation: str, tmp_path: Path) -> N
                 world.broker.suspend()
             case "device stalled":
                 world.evok.suspend()
+            case "both stalled":
+                world.evok.suspend()
+                world.observer.send("io/set/ro/2_01", {"value": True})  # which nobody will answer
+                time.sleep(0.2)
+                world.broker.suspend()
             case "device away":
                 world.evok.kill()
                 world.observer.until_retained("io/status", b"offline")
         world.daemon.terminate()
-        assert world.daemon.ended(STOPPED + 1.0) == 0
-        if "broker" not in situation:
+        assert world.daemon.ended(STOPPED) == 0
+        if situation in ("device stalled", "device away"):
             world.observer.until_retained("_bridge/gate/status", b"offline", 1.0)
-        if situation == "broker stalled":
+        if situation in ("broker stalled", "both stalled"):
             world.broker.resume()
-        if situation == "device stalled":
+        if situation in ("device stalled", "both stalled"):
             world.evok.resume()
 
 
