@@ -15,6 +15,7 @@ import pytest
 import bridge
 from bridge.cli.doctor import kept, machine, peers, printing
 from bridge.cli.doctor.findings import CATALOGUE, Finding, Verdict, exit_code
+from bridge.journal_file import NAME
 from bridge.settings import Settings
 
 SOURCES = Path(bridge.__file__).parent / "cli" / "doctor"
@@ -128,7 +129,7 @@ def test_a_journal_is_examined_and_not_touched(tmp_path: Path) -> None:
     from bridge.journal import Journal
 
     async def make() -> None:
-        journal = Journal.open(tmp_path / machine.JOURNAL, 0.0)
+        journal = Journal.open(tmp_path / NAME, 0.0)
         journal.remember("io", "key", 1)
         await journal.close()
 
