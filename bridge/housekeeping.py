@@ -23,7 +23,7 @@ from bridge.mqtt import ConnectionSettings, Filter, Message, MqttError
 from bridge.outbox import Publication
 from bridge.publisher import Publisher
 from bridge.settings import Settings
-from bridge.topics import Topics
+from bridge.topics import DeviceTopics, Topics
 
 REMOVED = "removed from the configuration"
 DISABLED = "disabled in the configuration"
@@ -79,7 +79,7 @@ class Housekeeping:
 
     def filters(self) -> list[Filter]:
         """Not `no_local`: some brokers would then keep back what an earlier life of this very client retained."""
-        own = [one for device in self._devices.values() for one in _documents(device)]
+        own = [one for device in self._devices.values() for one in documents(device.topics)]
         return [*own, Filter(f"{self._topics.root}/+/link", 0, retained=True)]
 
     def meet(self, devices: Iterable[Device]) -> list[Filter]:
@@ -87,7 +87,7 @@ class Housekeeping:
         for device in devices:
             self._met[device.name] = device
             self._gone.pop(device.name, None)  # it came back
-        return [one for device in self._met.values() for one in _documents(device)]
+        return [one for device in self._met.values() for one in documents(device.topics)]
 
     def heard(self, message: Message) -> None:
         """A document of an earlier life, or word of who has a device."""
@@ -227,7 +227,8 @@ def _group_of(topic: str, device: Device) -> str:
     return group if topic == device.topics.status(group) else ""
 
 
-def _documents(device: Device) -> Iterator[Filter]:
-    yield Filter(f"{device.topics.points()}/#", 0, retained=True)
-    yield Filter(f"{device.topics.status()}/+", 0, retained=True)
-    yield Filter(f"{device.topics.base}/job/+", 0, retained=True)
+def documents(topics: DeviceTopics) -> Iterator[Filter]:
+    """What is read back of a device: the retained documents that tell what earlier lives have told."""
+    yield Filter(f"{topics.points()}/#", 0, retained=True)
+    yield Filter(f"{topics.status()}/+", 0, retained=True)
+    yield Filter(f"{topics.base}/job/+", 0, retained=True)

@@ -12,7 +12,7 @@ from bridge.topics import DeviceTopics
 
 PAUSE = 0.5  # seconds after a discovery; Home Assistant gathers its subscriptions for 0.1 s
 LONGEST = 5.0  # seconds that one waits while discoveries follow one another
-MOST = 1000  # that wait; then all go, for an early one is better than a lost one
+MOST, LARGEST = 1000, 1 << 20  # that wait, and their bytes; then all go: an early one is better than a lost one
 
 
 class Occurrences:
@@ -21,6 +21,7 @@ class Occurrences:
     def __init__(self, topics: DeviceTopics, outbox: Outbox, *, keep_live: bool) -> None:
         self._topics, self._outbox, self._keep_live = topics, outbox, keep_live
         self._waiting: deque[Publication] = deque()
+        self._bytes = 0
         self._held = False
         self._until: float | None = None  # the loop's clock; None: that tells the next tick
         self._latest = math.inf  # the same, of the first hold of several
@@ -40,7 +41,8 @@ class Occurrences:
             self._outbox.occurrence(item, durable=durable)
             return
         self._waiting.append(self._outbox.keep(item) if durable else item)
-        if len(self._waiting) >= MOST:
+        self._bytes += len(item.payload)
+        if len(self._waiting) >= MOST or self._bytes >= LARGEST:
             self._let_go()
 
     def hold(self) -> None:
@@ -67,5 +69,6 @@ class Occurrences:
         self._let_go()
 
     def _let_go(self) -> None:
+        self._bytes = 0
         while self._waiting:
             self._outbox.occurrence(self._waiting.popleft(), durable=False)  # those that are durable are kept

@@ -17,7 +17,7 @@ from bridge.journal import Journal
 from bridge.kept import Kept
 from bridge.link import State
 from bridge.model import Block, Declared, Event, GroupState, GroupStatus, Happened, Kind, Point, Ready, Update
-from bridge.occurrences import LONGEST, MOST, PAUSE
+from bridge.occurrences import LARGEST, LONGEST, MOST, PAUSE
 from bridge.outbox import Outbox
 from bridge.overlay import Overlay, Preset
 from bridge.showcase import SETTLING, Presentation
@@ -285,6 +285,14 @@ def test_too_many_wait_for_nothing_and_none_is_lost(shown: Shown) -> None:
     shown.tick(0.1)
     shown.tick(PAUSE)
     assert shown.occurrences() == [f"event/e{MOST + n}" for n in range(5)]
+
+
+def test_much_waits_for_nothing_either(shown: Shown) -> None:
+    shown.report(Declared((RELAY,)), Happened("large", {"text": "x" * LARGEST}), Happened("small", {}))
+    assert shown.occurrences() == ["event/large"]
+    shown.tick(0.1)
+    shown.tick(PAUSE)
+    assert shown.occurrences() == ["event/small"]
 
 
 def test_discoveries_without_end_do_not_keep_back_for_ever(shown: Shown) -> None:

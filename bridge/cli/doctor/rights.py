@@ -12,6 +12,7 @@ from bridge.cli.client import TOOLS
 from bridge.cli.doctor.broker import SUBJECT
 from bridge.cli.doctor.findings import Finding, Verdict
 from bridge.cli.doctor.line import Line, Written
+from bridge.housekeeping import documents
 from bridge.mqtt import Filter
 from bridge.settings import Settings
 from bridge.topics import Topics
@@ -44,7 +45,8 @@ async def rights(line: Line, settings: Settings, topics: Topics, *, daemon: bool
 async def _subscribe(line: Line, settings: Settings, topics: Topics, names: list[str]) -> list[str]:
     """As the daemon does; what it is refused."""
     wanted = [topics.status, topics.canary, topics.status_of("+"), *topics.filters(names)]
-    wanted += [topics.device("+").link, *(f"{topics.device(name).points()}/#" for name in names)]
+    wanted += [topics.device("+").link]
+    wanted += [one.topic for name in names for one in documents(topics.device(name))]
     home = settings.home_assistant
     if home.discovery:
         wanted += [home.birth, discovery.topic_filter(home.prefix)]
