@@ -108,7 +108,9 @@ class Housekeeping:
         if self._connected() and device.catalogue.points:
             return
         if message.payload and (group := _group_of(message.topic, device)):
-            device.catalogue.found(group, {})  # it may have no list: only its name was known
+            ours = message.payload == b"offline" and group in device.catalogue.ghosts  # what we said comes back
+            if not ours:
+                device.catalogue.found(group, {})  # it may have no list: only its name was known
             return
         document = read_document(message.payload)
         if document is not None and message.topic == device.topics.points(document.group):

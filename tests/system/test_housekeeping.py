@@ -237,3 +237,19 @@ def test_jobs_and_groups_that_no_list_tells_of_go_and_nobody_elses(world: World)
         world.observer.until(lambda: len(world.observer.topics("/old")) == 2, CLEARED)
         assert world.observer.retained("stranger/job/old")
         assert world.observer.retained("stranger/status/old")
+
+
+def test_our_own_word_comes_back_once_and_not_for_ever(world: World) -> None:
+    """A bridge that meets what it left, while the instrument is away, says once that it is offline."""
+    with world.daemon("io"):
+        world.observer.until(lambda: world.observer.retained("io/status/1") == b"online")
+    world.evok.kill()
+    with Hasty(world.directory, world.text("io")) as daemon:
+        world.observer.until(lambda: world.observer.retained("io/status/1") == b"offline")
+        since = time.monotonic()
+        time.sleep(2.0)
+        assert len(world.observer.on("io/status/1", since)) <= 2
+        world.observer.publish("io/status/1", b"online", retain=True)  # whoever says so
+        world.observer.until(lambda: world.observer.retained("io/status/1") == b"offline")
+        assert len(world.observer.on("io/status/#", since)) <= 8
+        assert_no_faults(daemon)
