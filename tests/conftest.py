@@ -1,12 +1,14 @@
-"""What holds for every test: no asyncio task outlives the test that made it."""
+"""What holds for every test: no asyncio task outlives the test that made it, and no configuration of the log."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import structlog
 
 TURNS = 10  # of the loop, for tasks that were cancelled at the very end and only need to notice it
 
@@ -32,3 +34,15 @@ def no_leaked_tasks(request: pytest.FixtureRequest) -> None:
     """Fails an asyncio test that leaves tasks behind; other tests get no loop made for them."""
     if request.node.get_closest_marker("asyncio") is not None:
         request.getfixturevalue("_watched_loop")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that is run in this process configures the log of all of it."""
+    root, configured = logging.getLogger(), structlog.is_configured()
+    handlers, level = list(root.handlers), root.level
+    yield
+    if structlog.is_configured() and not configured:
+        structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -51,7 +51,7 @@ def daemon_killed_meanwhile(directory: Path) -> None:
         time.sleep(1.0)
         kept = [one for one in told(world, since) if one.get("cached")]
         new = [one for one in told(world, since) if not one.get("cached")]
-        assert [one["state"] for one in kept] == ["offline", "online"]
+        assert [one["state"] for one in kept][-2:] == ["offline", "online"]
         assert sorted(one["time"] for one in kept) == [one["time"] for one in kept]
         assert all(one["state"] == "online" and one["time"] > kept[-1]["time"] for one in new)
         world.daemon.kill()
@@ -70,10 +70,8 @@ def daemon_lives_on(directory: Path) -> None:
         world.uplink.accept()
         waited(lambda: len(told(world, since)) >= 2, "the two that waited", 10.0)
         time.sleep(1.0)
-        assert [(one["state"], one.get("cached")) for one in told(world, since)] == [
-            ("offline", True),
-            ("online", True),
-        ]
+        heard = [(one["state"], one.get("cached")) for one in told(world, since)]
+        assert heard[-2:] == [("offline", True), ("online", True)]  # before them what was in flight at the cut
 
 
 def what_happens_now_is_not_late(directory: Path) -> None:

@@ -88,7 +88,7 @@ def second_asker_waits_for_the_first_and_is_told_so(server: StartServer, directo
         second.until(lambda: second.answers(waiting))
         told = second.answers(waiting)[0]
         assert (told["outcome"], told["data"]["place"]) == ("accepted", 1)
-        assert world.shown("import/queue") == 1
+        world.observer.until(lambda: world.shown("import/queue") == 1)  # it comes on another connection
         assert world.until_job(waiting, "queued")["args"]["file"] == f"{FOLDER}/ok.jpg"
         third = world.accepted("ok")
         assert world.call("cancel", job=first)["outcome"] == "rejected"
